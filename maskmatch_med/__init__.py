@@ -1,0 +1,1 @@
+"""Label-efficient segmentation of medical and custom-domain images."""

@@ -1,0 +1,1 @@
+"""The command line, `maskmatch`; one file a family of commands."""

@@ -1,0 +1,23 @@
+"""The exceptions that a user can meet.
+
+Each message says what arrived, what was expected and what to do. The command line prints it as one sentence and exits
+with code 2; a traceback is shown only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+
+class MaskMatchError(Exception):
+    """Base of every error that is the input's fault and not the program's."""
+
+
+class InputError(MaskMatchError, ValueError):
+    """A file, a folder or an argument from the user cannot be used as it is."""
+
+
+class StudyError(MaskMatchError):
+    """A study or model folder is missing, damaged, locked or in conflict with what is asked of it."""
+
+
+class TrainingError(MaskMatchError, RuntimeError):
+    """Training cannot start or go on: no usable labels, a loss that is not finite, no memory left."""

@@ -1,0 +1,1 @@
+"""The learning methods, from tensors to losses."""

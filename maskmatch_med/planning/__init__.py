@@ -1,0 +1,1 @@
+"""From the fingerprint of a study to its plan."""

@@ -1,0 +1,121 @@
+"""The plan: every decision about spacing, patch, normalisation and network, as a small JSON that a person can edit."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from maskmatch_med.errors import InputError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChannelNormalisation(_Frozen):
+    """How one channel's intensities become network input.
+
+    ``zscore``: subtract the scan's own mean, divide by its own standard deviation (MR, microscopy).
+    ``ct``: clip to [low, high], subtract ``mean``, divide by ``std``, all taken from the labelled foreground.
+    ``rescale``: map the scan's own [low, high] percentiles 0.5 and 99.5 to [0, 1].
+    """
+
+    scheme: Literal["zscore", "ct", "rescale"] = "zscore"
+    mean: float = 0.0
+    std: float = Field(default=1.0, gt=0)
+    low: float = 0.0
+    high: float = 0.0
+
+
+class NetworkPlan(_Frozen):
+    """A U-Net as nnU-Net builds it: one entry a resolution stage, each with one number an axis.
+
+    ``strides[0]`` is all ones; stage s works on the patch divided by the product of ``strides[: s + 1]``.
+    """
+
+    features: tuple[int, ...]
+    kernels: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+    deep_supervision: bool = False
+
+    @model_validator(mode="after")
+    def _one_entry_a_stage(self) -> NetworkPlan:
+        if not len(self.features) == len(self.kernels) == len(self.strides) >= 2:
+            raise ValueError("features, kernels and strides need the same number of stages, at least 2")
+        return self
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """The number each axis of a network input must be a multiple of."""
+        product = [1] * len(self.strides[0])
+        for stride in self.strides:
+            product = [a * b for a, b in zip(product, stride, strict=True)]
+        return tuple(product)
+
+
+class Plan(_Frozen):
+    """How scans of one study are brought to the network. Axes are those of the scan turned closest to RAS+.
+
+    Tuples over axes have ``spatial_dims`` entries. In 2D the singleton axis of each scan is dropped.
+    """
+
+    spatial_dims: Literal[2, 3]
+    channel_names: tuple[str, ...]
+    label_names: dict[str, int]
+    spacing_mm: tuple[float, ...]
+    patch_vox: tuple[int, ...]
+    batch_size: int = Field(ge=1)
+    normalisation: tuple[ChannelNormalisation, ...]
+    network: NetworkPlan
+    mirror_axes: tuple[int, ...] = ()
+    """Axes that training may mirror and prediction may average over; leave out left-right where sides are labels."""
+    median_shape_vox: tuple[int, ...]
+    """Median scan shape at ``spacing_mm``."""
+    foreground_extent_vox: tuple[int, ...] = ()
+    """Median bounding box of the labelled structures at ``spacing_mm``; empty where nothing is labelled."""
+    training_memory_gib: float = 0.0
+    seconds_per_iteration: float = 0.0
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> Plan:
+        for name in ("spacing_mm", "patch_vox", "median_shape_vox"):
+            if len(getattr(self, name)) != self.spatial_dims:
+                raise ValueError(f"{name} needs {self.spatial_dims} entries, got {getattr(self, name)}")
+        if any(p % d for p, d in zip(self.patch_vox, self.network.divisor, strict=True)):
+            raise ValueError(f"patch_vox {self.patch_vox} must be a multiple of {self.network.divisor}")
+        if len(self.normalisation) != len(self.channel_names):
+            raise ValueError(f"{len(self.channel_names)} channels but {len(self.normalisation)} normalisations")
+        if sorted(self.label_names.values()) != list(range(len(self.label_names))):
+            raise ValueError(f"label values must be 0, 1, 2, … without gaps, got {self.label_names}")
+        return self
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.label_names)
+
+    @property
+    def preprocessing_key(self) -> str:
+        """Changes when, and only when, preprocessed arrays would."""
+        decides = {"spatial_dims", "channel_names", "label_names", "spacing_mm", "normalisation"}
+        text = self.model_dump_json(include=decides)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the plan as indented JSON."""
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Read a plan.
+
+        Raises:
+            InputError: the file is missing, or a value in it is unknown or impossible.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValidationError, ValueError) as error:
+            raise InputError(f"cannot use the plan {path}: {error}") from error

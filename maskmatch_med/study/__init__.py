@@ -1,0 +1,1 @@
+"""The study folder: scans, labels, models, predictions in one place."""
