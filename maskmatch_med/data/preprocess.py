@@ -1,0 +1,218 @@
+"""From a scan in file order to network input, with the record of how to get back.
+
+The order is nnU-Net's: orient, normalise on the scan's own grid, resample once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskmatch_med.data.resample import (
+    UNJUDGED,
+    axis_orders,
+    resample,
+    resample_labels,
+    resampled_shape,
+)
+from maskmatch_med.errors import InputError
+from maskmatch_med.planning.plan import ChannelNormalisation, Plan
+from maskmatch_med.volume import Array, Geometry, Orientation, Volume
+
+IMAGE_ORDER, LABEL_ORDER = 3, 1
+CLIP_PERCENTILES = (0.05, 99.95)
+RESCALE_PERCENTILES = (0.5, 99.5)
+_PERCENTILE_SAMPLE = 4_000_000
+
+
+class LabelGrid(Protocol):
+    """What this module needs of a label map: (X, Y, Z) uint8 on a grid."""
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """(X, Y, Z) uint8 in file order; 255 is not judged."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The grid."""
+
+
+@dataclass(frozen=True)
+class GridRecord:
+    """Where a preprocessed scan came from, enough to bring a result back onto the source's grid.
+
+    Args:
+        orientation: file order to the closest canonical (RAS+) order; exact.
+        dropped_axis: the singleton canonical axis that a 2D plan leaves out, or None.
+        shape: voxels on the scan's own grid, canonical order, without the dropped axis.
+        spacing_mm: spacing of that grid.
+        plan_shape: voxels at the plan's spacing.
+    """
+
+    orientation: Orientation
+    dropped_axis: int | None
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    plan_shape: tuple[int, ...]
+
+    def to_canonical(self, array: Array) -> Array:
+        """Turn an array (..., X, Y, Z) in file order into (..., *shape); contiguous."""
+        turned = self.orientation.apply(array)
+        if self.dropped_axis is not None:
+            turned = turned.squeeze(axis=turned.ndim - 3 + self.dropped_axis)
+        return np.ascontiguousarray(turned)
+
+    def to_native(self, array: Array) -> Array:
+        """Turn an array (..., *shape) back into file order (..., X, Y, Z); contiguous, no value changes."""
+        if self.dropped_axis is not None:
+            array = np.expand_dims(array, array.ndim - 2 + self.dropped_axis)
+        return np.ascontiguousarray(self.orientation.invert(array))
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessed:
+    """Network input.
+
+    Args:
+        image: (C, *grid.plan_shape) float32, normalised, at the plan's spacing.
+        grid: how to get back.
+    """
+
+    image: NDArray[np.float32]
+    grid: GridRecord
+
+
+def preprocess(volume: Volume, plan: Plan) -> Preprocessed:
+    """Bring a scan to the plan's orientation, normalisation and spacing.
+
+    Images are resampled with cubic splines, a coarse axis with nearest neighbour; an axis already at the plan's spacing
+    (within 0.1 %) is not touched.
+
+    Raises:
+        InputError: the scan has another number of channels than the plan, no finite value, or no singleton axis for a
+            2D plan.
+    """
+    grid = grid_record(volume.geometry, plan)
+    image = normalised(volume, plan, grid)
+    orders = axis_orders(grid.spacing_mm, plan.spacing_mm, IMAGE_ORDER)
+    return Preprocessed(resample(image, grid.plan_shape, orders), grid)
+
+
+def preprocess_labels(labels: LabelGrid, plan: Plan) -> NDArray[np.uint8]:
+    """Bring a label map to the grid that :func:`preprocess` gives the scan it belongs to.
+
+    Shares of the classes are interpolated linearly and the largest wins; 255 (not judged) goes by the nearest voxel.
+
+    Returns:
+        (*plan_shape) uint8.
+
+    Raises:
+        InputError: a value is neither a label of the plan nor 255, or there is no singleton axis for a 2D plan.
+    """
+    known = np.array([*plan.label_names.values(), UNJUDGED])
+    unknown = np.setdiff1d(np.unique(labels.array), known)
+    if unknown.size:
+        names = ", ".join(f"{value} {name}" for name, value in plan.label_names.items())
+        raise InputError(f"label {', '.join(map(str, unknown))} is not among the declared ones ({names})")
+    grid = grid_record(labels.geometry, plan)
+    orders = axis_orders(grid.spacing_mm, plan.spacing_mm, LABEL_ORDER)
+    return np.ascontiguousarray(resample_labels(grid.to_canonical(labels.array), grid.plan_shape, orders))
+
+
+def grid_record(geometry: Geometry, plan: Plan) -> GridRecord:
+    """The record for a scan on ``geometry`` under ``plan``.
+
+    Raises:
+        InputError: the plan is 2D and the scan has no axis of one voxel.
+    """
+    orientation = geometry.to_canonical()
+    target = orientation.target
+    dropped = _singleton_axis(target) if plan.spatial_dims == 2 else None
+    keep = [axis for axis in range(3) if axis != dropped]
+    shape = tuple(target.shape[axis] for axis in keep)
+    spacing = tuple(target.spacing_mm[axis] for axis in keep)
+    return GridRecord(orientation, dropped, shape, spacing, resampled_shape(shape, spacing, plan.spacing_mm))
+
+
+def normalised(volume: Volume, plan: Plan, grid: GridRecord) -> NDArray[np.float32]:
+    """The scan in canonical order on its own grid, every channel normalised: (C, *grid.shape) float32, always a copy.
+
+    Raises:
+        InputError: another number of channels than the plan has, or a channel without any finite value.
+    """
+    if volume.channels != len(plan.channel_names):
+        raise InputError(
+            f"the scan has {volume.channels} channels, but the plan was made for {len(plan.channel_names)} "
+            f"({', '.join(plan.channel_names)}): give one image for each"
+        )
+    out = np.empty((volume.channels, *grid.shape), dtype=np.float32)
+    for index, (channel, how) in enumerate(zip(volume.array, plan.normalisation, strict=True)):
+        try:
+            out[index] = normalise_channel(grid.to_canonical(channel), how)
+        except InputError as error:
+            raise InputError(f"channel {index} ({plan.channel_names[index]}): {error}") from error
+    return out
+
+
+def normalise_channel(channel: NDArray[np.float32], how: ChannelNormalisation) -> NDArray[np.float32]:
+    """Normalise one channel.
+
+    Voxels that are NaN or infinite take the median of the finite ones first. ``zscore`` clips the scan to its own
+    percentiles 0.05 and 99.95 before mean and standard deviation are taken, so that a few damaged voxels (values of a
+    million have been met in public data) cannot flatten all the others. ``ct`` clips to the plan's range. ``rescale``
+    clips to the percentiles 0.5 and 99.5. Percentiles of more than 4 million voxels come from an evenly spaced sample.
+    A constant channel becomes 0.
+
+    Args:
+        channel: (*spatial) float32.
+        how: the scheme and its numbers.
+
+    Returns:
+        (*spatial) float32.
+
+    Raises:
+        InputError: no voxel is finite.
+    """
+    values = _finite(channel)
+    if how.scheme == "ct":
+        return (np.clip(values, how.low, how.high) - np.float32(how.mean)) / np.float32(how.std)
+    limits = CLIP_PERCENTILES if how.scheme == "zscore" else RESCALE_PERCENTILES
+    low, high = np.percentile(_sample(values), limits).astype(np.float32)
+    values = np.clip(values, low, high)
+    if how.scheme == "rescale":
+        return (values - low) / max(np.float32(high - low), np.float32(1e-8))
+    mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    values -= np.float32(mean)
+    values /= np.float32(max(std, 1e-8))
+    return values
+
+
+def _finite(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The channel with every NaN or infinite voxel replaced by the median of the finite ones."""
+    finite = np.isfinite(channel)
+    if finite.all():
+        return channel
+    if not finite.any():
+        raise InputError("no voxel has a finite value: the file is empty or damaged")
+    filled = channel.copy()
+    filled[~finite] = np.median(channel[finite])
+    return filled
+
+
+def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At most about 4 million values, evenly spaced (an odd step, so that it does not follow an even row length)."""
+    step = values.size // _PERCENTILE_SAMPLE
+    return values.ravel()[:: step | 1] if step else values.ravel()
+
+
+def _singleton_axis(geometry: Geometry) -> int:
+    """The axis of one voxel; of several the one with the largest spacing, then the last."""
+    axes = [axis for axis in range(3) if geometry.shape[axis] == 1]
+    if not axes:
+        raise InputError(
+            f"the plan is for 2D images, but the scan has shape {geometry.shape} with no axis of one voxel"
+        )
+    return max(axes, key=lambda axis: (geometry.spacing_mm[axis], axis))
