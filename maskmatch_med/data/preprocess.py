@@ -178,7 +178,8 @@ def normalise_channel(channel: NDArray[np.float32], how: ChannelNormalisation) -
     """
     values = _finite(channel)
     if how.scheme == "ct":
-        return (np.clip(values, how.low, how.high) - np.float32(how.mean)) / np.float32(how.std)
+        windowed: NDArray[np.float32] = np.clip(values, np.float32(how.low), np.float32(how.high))
+        return (windowed - np.float32(how.mean)) / np.float32(how.std)
     limits = CLIP_PERCENTILES if how.scheme == "zscore" else RESCALE_PERCENTILES
     low, high = np.percentile(_sample(values), limits).astype(np.float32)
     values = np.clip(values, low, high)
@@ -204,8 +205,9 @@ def _finite(channel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """At most about 4 million values, evenly spaced (an odd step, so that it does not follow an even row length)."""
-    step = values.size // _PERCENTILE_SAMPLE
-    return values.ravel()[:: step | 1] if step else values.ravel()
+    step = values.size // _PERCENTILE_SAMPLE | 1
+    flat: NDArray[np.float32] = values.ravel()
+    return flat[::step]
 
 
 def _singleton_axis(geometry: Geometry) -> int:

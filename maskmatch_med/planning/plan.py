@@ -98,6 +98,15 @@ class Plan(_Frozen):
         return len(self.label_names)
 
     @property
+    def scaled_axes(self) -> tuple[bool, ...]:
+        """Which axes another scale changes: all but thin through-plane ones.
+
+        An axis is thin when its spacing is more than three times the finest, or when the network never pools along it.
+        """
+        finest = min(self.spacing_mm)
+        return tuple(s <= 3 * finest and d > 1 for s, d in zip(self.spacing_mm, self.network.divisor, strict=True))
+
+    @property
     def preprocessing_key(self) -> str:
         """Changes when, and only when, preprocessed arrays would."""
         decides = {"spatial_dims", "channel_names", "label_names", "spacing_mm", "normalisation"}
