@@ -104,15 +104,17 @@ class Orientation:
     def apply(self, array: Array) -> Array:
         """Turn an array (..., X, Y, Z) of the source grid to the target grid; a view."""
         lead = array.ndim - 3
-        flips = [lead + axis for axis in range(3) if self.flipped[axis]]
         order = [lead + self.target_axis.index(axis) for axis in range(3)]
-        return np.flip(array, flips).transpose(*range(lead), *order)
+        return self._flip(array).transpose(*range(lead), *order)
 
     def invert(self, array: Array) -> Array:
         """Turn an array (..., X, Y, Z) of the target grid back to the source grid; a view."""
         lead = array.ndim - 3
-        back = array.transpose(*range(lead), *[lead + axis for axis in self.target_axis])
-        return np.flip(back, [lead + axis for axis in range(3) if self.flipped[axis]])
+        return self._flip(array.transpose(*range(lead), *[lead + axis for axis in self.target_axis]))
+
+    def _flip(self, array: Array) -> Array:
+        steps: tuple[Any, ...] = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
+        return array[(..., *steps)]
 
 
 @dataclass(frozen=True, eq=False)

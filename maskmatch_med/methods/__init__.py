@@ -1,1 +1,30 @@
-"""The learning methods, from tensors to losses."""
+"""The learning methods, from tensors to losses: no files, no study."""
+
+from maskmatch_med.methods.consistency import confident_cross_entropy
+from maskmatch_med.methods.mean_teacher import probability_mse
+from maskmatch_med.methods.objective import Batch, Objective, StepLosses
+from maskmatch_med.methods.pseudo_labels import PseudoLabels, average_scales
+from maskmatch_med.methods.recipes import RECIPES, Recipe, parse_recipe
+from maskmatch_med.methods.reliability import ScaleReliability
+from maskmatch_med.methods.schedule import sigmoid_ramp, warm_up_cosine
+from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
+from maskmatch_med.methods.teacher import EMATeacher
+
+__all__ = [
+    "RECIPES",
+    "UNJUDGED",
+    "Batch",
+    "EMATeacher",
+    "Objective",
+    "PseudoLabels",
+    "Recipe",
+    "ScaleReliability",
+    "StepLosses",
+    "average_scales",
+    "confident_cross_entropy",
+    "dice_cross_entropy",
+    "parse_recipe",
+    "probability_mse",
+    "sigmoid_ramp",
+    "warm_up_cosine",
+]

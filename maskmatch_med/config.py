@@ -1,0 +1,168 @@
+"""What a training run is told: one pydantic model, TOML in, JSON out, unknown keys refused."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from maskmatch_med.errors import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimiserConfig(_Section):
+    """AdamW with a linear warm-up and a cosine fall to zero over the run's progress."""
+
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=3e-2, ge=0)
+    warm_up: float = Field(default=0.02, ge=0, lt=1)
+    """Share of the run in which the learning rate rises linearly."""
+    gradient_clip: float = Field(default=12.0, gt=0)
+    """Largest L2 norm of the whole gradient."""
+
+
+class SpatialConfig(_Section):
+    """The weak view: one affine draw a sample, shared by image, label and every scale of the teacher."""
+
+    rotation_degrees: float = Field(default=20.0, ge=0, le=180)
+    rotation_probability: float = Field(default=0.3, ge=0, le=1)
+    zoom: tuple[float, float] = (0.75, 1.35)
+    zoom_probability: float = Field(default=0.3, ge=0, le=1)
+
+
+class MaskingConfig(_Section):
+    """The masked view: an isotropic grid of patches in millimetres, a share of which is hidden."""
+
+    ratio: float = Field(default=0.7, gt=0, lt=1)
+    patch_mm: float | None = Field(default=None, gt=0)
+    """Edge of a mask patch; by default an eighth (3D) or a sixteenth (2D) of the training patch's shortest edge."""
+    exact_count: bool = True
+    """Hide exactly ``round(ratio * patches)`` patches instead of one Bernoulli draw each."""
+
+
+class PseudoLabelConfig(_Section):
+    """How the teacher's predictions on unlabelled scans become targets."""
+
+    threshold: float = Field(default=0.95, ge=0, le=1)
+    scales: tuple[float, ...] = (0.7, 1.0, 1.5)
+    scale_mode: Literal["window", "resize"] = "window"
+    """``window``: a window of the training size is cut at each scale, so 0.7 sees more context and 1.5 more detail at
+    equal cost. ``resize``: the same patch is resized, as the reference code does."""
+    gate: bool = True
+    """A scale enters the ensemble only while it does not lower the teacher's Dice on labelled patches."""
+    measure_every: int = Field(default=20, ge=1)
+    """Iterations between two measurements of the teacher's Dice at each scale."""
+
+    @model_validator(mode="after")
+    def _scale_one(self) -> PseudoLabelConfig:
+        if 1.0 not in self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must be positive and contain 1, got {self.scales}")
+        return self
+
+
+class UnlabelledConfig(_Section):
+    """Weights and timing of the terms on unlabelled scans."""
+
+    strong_weight: float = Field(default=1.0, ge=0)
+    masked_weight: float = Field(default=1.0, ge=0)
+    mean_teacher_weight: float = Field(default=10.0, ge=0)
+    start: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the run that trains on labels alone."""
+    ramp: float = Field(default=0.25, ge=0, le=1)
+    """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
+    cutmix_probability: float = Field(default=0.5, ge=0, le=1)
+    normalise_by: Literal["valid", "confident"] = "valid"
+    """Whether the terms average over all valid voxels or over the confident ones."""
+
+
+class TrainConfig(_Section):
+    """Everything that decides a training run besides the data and the plan."""
+
+    method: str = "maskmatch"
+    preset: Literal["quick", "balanced", "best"] = "balanced"
+    minutes: float | None = Field(default=None, gt=0)
+    iterations: int | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+    labelled_batch: int | None = Field(default=None, ge=1)
+    """Labelled patches a step; the plan's batch size by default."""
+    unlabelled_batch: int | None = Field(default=None, ge=1)
+    foreground_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of labelled patches that are centred on a voxel of a labelled structure."""
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    checkpoint_seconds: float = Field(default=10.0, gt=0)
+    validation_rounds: int = Field(default=10, ge=1)
+    """How many times a run scores its held-out labelled scans."""
+    optimiser: OptimiserConfig = OptimiserConfig()
+    spatial: SpatialConfig = SpatialConfig()
+    masking: MaskingConfig = MaskingConfig()
+    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
+    unlabelled: UnlabelledConfig = UnlabelledConfig()
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainConfig:
+        if self.minutes is not None and self.iterations is not None:
+            raise ValueError("give either minutes or iterations, not both")
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the configuration as indented JSON."""
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> TrainConfig:
+        """Read a configuration from TOML or JSON.
+
+        Raises:
+            InputError: the file cannot be read, or holds an unknown key or an impossible value.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text) if path.suffix == ".toml" else None
+            return cls.model_validate_json(text) if values is None else cls.model_validate(values)
+        except ValidationError as error:
+            raise InputError(f"cannot use the configuration {path}: {_first_fault(error)}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read the configuration {path}: {error}") from error
+
+    def override(self, values: Mapping[str, Any]) -> TrainConfig:
+        """A copy with values replaced; keys may be dotted (``pseudo_labels.threshold``), strings are parsed.
+
+        Raises:
+            InputError: a key is unknown or a value is impossible.
+        """
+        tree = self.model_dump()
+        for key, value in values.items():
+            *path, last = key.split(".")
+            node: Any = tree
+            for part in path:
+                node = node.get(part) if isinstance(node, dict) else None
+            if not isinstance(node, dict) or last not in node:
+                raise InputError(f"unknown setting {key!r}; the settings are those of {type(self).__name__}")
+            node[last] = _parse(value)
+        try:
+            return type(self).model_validate(tree)
+        except ValidationError as error:
+            raise InputError(f"cannot use these settings: {_first_fault(error)}") from error
+
+
+def _parse(value: Any) -> Any:
+    """Read a command-line value as TOML would, so that 3, 0.5, true and [1, 2] mean what they look like."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']} (got {fault.get('input')!r})" if where else str(fault["msg"])

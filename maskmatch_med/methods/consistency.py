@@ -1,0 +1,37 @@
+"""Confident cross-entropy: the loss of the strong view and of the masked view alike.
+
+Source: Sohn et al., FixMatch, NeurIPS 2020, equation 4, per voxel; [fork] the masked term of MaskMatch uses the same
+form over all confident voxels, masked or visible.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from maskmatch_med.methods.pseudo_labels import PseudoLabels
+
+
+def confident_cross_entropy(
+    logits: Tensor,
+    pseudo: PseudoLabels,
+    threshold: float,
+    normalise_by: Literal["valid", "confident"] = "valid",
+) -> Tensor:
+    """L = Σ_v 1[c_v ≥ τ]·CE(logits_v, ŷ_v) / N, with N the valid voxels, or the confident ones.
+
+    Args:
+        logits: the student's (B, K, *spatial).
+        pseudo: the teacher's labels, confidence and validity, (B, *spatial) each.
+        threshold: τ, acts on the averaged probability.
+        normalise_by: what N counts.
+
+    Returns:
+        Scalar; 0 where no voxel is confident.
+    """
+    counted = pseudo.valid & (pseudo.confidence >= threshold)
+    per_voxel = functional.cross_entropy(logits.float(), pseudo.labels, reduction="none")
+    voxels = (pseudo.valid if normalise_by == "valid" else counted).sum()
+    return (per_voxel * counted).sum() / voxels.clamp_min(1)

@@ -1,0 +1,112 @@
+"""Pseudo-labels: what a teacher says of the weak view, averaged over scales.
+
+[abstract] MaskMatch (Pan et al., arXiv 2312.08631): multi-scale ensembling considers context at different levels of
+abstraction. [fork] p = mean over r of softmax(Up(g(Resize_r(w)))), confidence c = max p, label ŷ = argmax p.
+[ours] The ``window`` mode cuts an equal-size window at each scale instead of resizing the patch, so that 0.7 brings
+context from outside the patch; where a window has no value, the mean runs over the scales that have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maskmatch_med.views.mixing import CutMixDraw, apply_cutmix
+from maskmatch_med.views.spatial import SpatialDraw, apply_spatial
+
+Window = Callable[[tuple[float, ...]], Tensor]
+"""Cuts the weak view at one factor an axis: factors (D,) → image (B, C, *patch)."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Targets for the unlabelled views.
+
+    Args:
+        probabilities: (B, K, *spatial), the averaged softmax p.
+        labels: (B, *spatial) int64, ŷ = argmax p.
+        confidence: (B, *spatial), c = max p.
+        valid: (B, *spatial) bool, false outside the scan.
+    """
+
+    probabilities: Tensor
+    labels: Tensor
+    confidence: Tensor
+    valid: Tensor
+
+    @classmethod
+    def from_probabilities(cls, probabilities: Tensor, valid: Tensor) -> PseudoLabels:
+        """Take label and confidence from the averaged probability."""
+        confidence, labels = probabilities.max(1)
+        return cls(probabilities, labels, confidence, valid)
+
+    def mixed(self, draw: CutMixDraw) -> PseudoLabels:
+        """The targets of a CutMix'd view."""
+        parts = (self.probabilities, self.labels, self.confidence, self.valid)
+        return PseudoLabels(*(apply_cutmix(part, draw) for part in parts))
+
+
+def axis_factors(scale: float, spacing_mm: Sequence[float]) -> tuple[float, ...]:
+    """The factor of each axis at one scale; an axis more than three times coarser than the finest is left alone."""
+    return tuple(1.0 if s > 3 * min(spacing_mm) else scale for s in spacing_mm)
+
+
+@torch.no_grad()
+def window_probabilities(network: nn.Module, window: Window, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Predict the window at one scale and bring it back to the patch's grid with one interpolation.
+
+    Returns:
+        Probabilities (B, K, *patch) and whether each voxel lies in the window, (1, 1, *patch) bool.
+    """
+    probabilities = torch.softmax(network(window(tuple(factors))).float(), 1)
+    shape = probabilities.shape[2:]
+    if all(f == 1 for f in factors):
+        return probabilities, torch.ones(1, 1, *shape, dtype=torch.bool, device=probabilities.device)
+    back = torch.diag(torch.tensor(list(factors), device=probabilities.device))[None]
+    offsets = [(torch.arange(n, device=probabilities.device) - (n - 1) / 2).abs() for n in shape]
+    inside = torch.ones(1, 1, *shape, dtype=torch.bool, device=probabilities.device)
+    for axis, (offset, factor, n) in enumerate(zip(offsets, factors, shape, strict=True)):
+        view = [1] * inside.ndim
+        view[axis + 2] = n
+        inside = inside & (offset * factor <= (n - 1) / 2 + 1e-6).view(view)
+    draw = SpatialDraw(back.expand(len(probabilities), -1, -1))
+    return apply_spatial(probabilities, draw, shape), inside
+
+
+@torch.no_grad()
+def resized_probabilities(
+    network: nn.Module, weak: Tensor, factors: Sequence[float], divisor: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """[fork] Predict the resized patch, padded to the network's stride and never stretched, and resize back.
+
+    Returns:
+        Probabilities (B, K, *patch) and all-true validity (1, 1, *patch).
+    """
+    shape = weak.shape[2:]
+    size = [max(1, round(n * f)) for n, f in zip(shape, factors, strict=True)]
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    small = functional.interpolate(weak, size=size, mode=mode, align_corners=False)
+    pads = [[0, -n % d] for n, d in zip(size, divisor, strict=True)]
+    logits = network(functional.pad(small, [p for pair in reversed(pads) for p in pair])).float()
+    logits = logits[(..., *(slice(0, n) for n in size))]
+    logits = functional.interpolate(logits, size=tuple(shape), mode=mode, align_corners=False)
+    return torch.softmax(logits, 1), torch.ones(1, 1, *shape, dtype=torch.bool, device=weak.device)
+
+
+def average_scales(members: Mapping[float, tuple[Tensor, Tensor]], weights: Mapping[float, float]) -> Tensor:
+    """p = Σ_r w_r·1_r·p_r / Σ_r w_r·1_r, voxel by voxel, with 1_r telling where scale r has a value.
+
+    Args:
+        members: for each scale, probabilities (B, K, *spatial) and validity (1, 1, *spatial).
+        weights: w_r ≥ 0; scale 1 covers every voxel and must weigh more than 0.
+
+    Returns:
+        (B, K, *spatial).
+    """
+    total = sum((p * (inside * weights[r]) for r, (p, inside) in members.items()), start=torch.zeros(()))
+    weight = sum((inside * weights[r] for r, (_, inside) in members.items()), start=torch.zeros(()))
+    return total / weight

@@ -1,0 +1,61 @@
+"""Build the plan's U-Net and keep its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from monai.networks.nets import DynUNet
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from maskmatch_med.errors import StudyError
+from maskmatch_med.planning.plan import Plan
+
+
+def build_network(plan: Plan) -> nn.Module:
+    """The plan's U-Net with instance normalisation, which keeps masked and rescaled inputs from touching statistics.
+
+    Input (B, C, *spatial), each axis a multiple of ``plan.network.divisor``. Output: logits (B, K, *spatial), or
+    while training with deep supervision (B, H, K, *spatial), the full-resolution head first.
+
+    Source: Isensee et al., nnU-Net, Nature Methods 2021, as MONAI's ``DynUNet``.
+    """
+    net = plan.network
+    return DynUNet(  # type: ignore[no-any-return]
+        spatial_dims=plan.spatial_dims,
+        in_channels=len(plan.channel_names),
+        out_channels=plan.classes,
+        kernel_size=net.kernels,
+        strides=net.strides,
+        upsample_kernel_size=net.strides[1:],
+        filters=net.features,
+        norm_name=("INSTANCE", {"affine": True}),
+        deep_supervision=net.deep_supervision,
+        deep_supr_num=max(1, min(2, len(net.features) - 2)),
+    )
+
+
+def heads(output: Tensor, plan: Plan) -> tuple[Tensor, ...]:
+    """The logits of each head, full resolution first; one head where deep supervision is off."""
+    return output.unbind(1) if output.ndim == plan.spatial_dims + 3 else (output,)
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write the weights as safetensors, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, partial)
+    partial.replace(path)
+
+
+def load_weights(network: nn.Module, path: Path, device: torch.device | str = "cpu") -> None:
+    """Read weights that :func:`save_weights` wrote; nothing in the file is ever executed.
+
+    Raises:
+        StudyError: the file is missing, damaged, or belongs to another network.
+    """
+    try:
+        network.load_state_dict(load_file(path, device=str(device)))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise StudyError(f"cannot load the weights {path}: {str(error).splitlines()[0]}") from error

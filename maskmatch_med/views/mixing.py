@@ -1,0 +1,59 @@
+"""CutMix: a box of each item is replaced by the same box of another item of the batch.
+
+Source: Yun et al., CutMix, ICCV 2019; area and probability as UniMatch (Yang et al., CVPR 2023) draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class CutMixDraw:
+    """Which box of which partner each item receives.
+
+    Args:
+        partner: (B,) index of the item that gives.
+        inside: (B, 1, *spatial) bool, true where the partner's voxels are taken.
+    """
+
+    partner: Tensor
+    inside: Tensor
+
+
+def draw_cutmix(
+    batch: int,
+    shape: Sequence[int],
+    probability: float,
+    generator: Generator,
+    share: tuple[float, float] = (0.02, 0.4),
+) -> CutMixDraw:
+    """Draw one box an item, covering ``share`` of the view; with one item in the batch nothing is mixed."""
+    inside = torch.zeros(batch, 1, *shape, dtype=torch.bool)
+    shift = int(torch.randint(1, max(batch, 2), (), generator=generator))
+    partner = (torch.arange(batch) + shift) % batch
+    for item in range(batch):
+        drawn = torch.rand(2 + 2 * len(shape), generator=generator)
+        if batch == 1 or drawn[0] >= probability:
+            continue
+        edge = (share[0] + (share[1] - share[0]) * float(drawn[1])) ** (1 / len(shape))
+        box: list[slice[int, int, None]] = []
+        for axis, n in enumerate(shape):
+            aspect = 0.7 + 0.6 * float(drawn[2 + 2 * axis])
+            length = min(n, max(1, round(n * edge * aspect)))
+            start = int((n - length + 1) * float(drawn[3 + 2 * axis]))
+            box.append(slice(start, start + length))
+        inside[item, 0][tuple(box)] = True
+    return CutMixDraw(partner, inside)
+
+
+def apply_cutmix(tensor: Tensor, draw: CutMixDraw) -> Tensor:
+    """Mix a batch (B, *spatial) or (B, C, *spatial): image, label, confidence and validity alike."""
+    inside = draw.inside.to(tensor.device)
+    if tensor.ndim == inside.ndim - 1:
+        inside = inside[:, 0]
+    return torch.where(inside, tensor[draw.partner.to(tensor.device)], tensor)
