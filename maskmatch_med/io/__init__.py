@@ -1,1 +1,19 @@
-"""The only doors to imaging files."""
+"""The only doors to imaging files: NIfTI and 2D raster pictures in, NIfTI and PNG out."""
+
+from maskmatch_med.io.cases import CaseFiles, find_cases
+from maskmatch_med.io.labels import LabelMap
+from maskmatch_med.io.masks import MaskCode, write_mask_png
+from maskmatch_med.io.nifti import write_map, write_segmentation
+from maskmatch_med.io.volumes import read_labels, read_volume
+
+__all__ = [
+    "CaseFiles",
+    "LabelMap",
+    "MaskCode",
+    "find_cases",
+    "read_labels",
+    "read_volume",
+    "write_map",
+    "write_mask_png",
+    "write_segmentation",
+]

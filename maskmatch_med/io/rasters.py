@@ -1,0 +1,100 @@
+"""2D pictures: PNG, JPEG, TIFF, GIF, BMP.
+
+A picture is a single slice: x is the column, y is the row, the affine is diag(-1, -1, 1) as its pixels carry no length.
+nnU-Net takes the first of the axes with the largest spacing as the one across slices and reads the third axis first, so
+one millimetre in each direction is enough for it to see a 2D data set.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.volume import Array, Geometry
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
+_BROKEN = (
+    Image.DecompressionBombError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+_GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
+
+
+def is_raster(path: Path) -> bool:
+    """Whether the file's name ends as that of a 2D picture does."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_raster(path: Path) -> tuple[NDArray[np.float32], Geometry]:
+    """Read a picture as (C, X, Y, 1) float32 and its grid: C is 1 for grey modes, else 3; alpha is dropped.
+
+    Raises:
+        InputError: missing, damaged, too large, or of several pages.
+    """
+    pixels = to_grey_or_rgb(open_picture(path))
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    array = np.ascontiguousarray(planes.transpose(2, 1, 0)[..., None], dtype=np.float32)
+    return array, slice_geometry(array.shape[1], array.shape[2])
+
+
+def slice_geometry(columns: int, rows: int) -> Geometry:
+    """The grid of a picture of that size in pixels; a pixel measures one millimetre."""
+    return Geometry((columns, rows, 1), np.diag([-1.0, -1.0, 1.0, 1.0]))
+
+
+def to_grey_or_rgb(picture: Image.Image) -> Array:
+    """The pixels as (rows, columns) for grey modes, else (rows, columns, 3) uint8."""
+    if picture.mode == "LA":
+        return np.asarray(picture.getchannel("L"))
+    if picture.mode == "1":
+        return np.asarray(picture.convert("L"))
+    if picture.mode in _GREY_MODES:
+        return np.asarray(picture)
+    if picture.mode == "RGBA":
+        return np.asarray(picture)[..., :3]
+    if picture.mode == "P" and "transparency" in picture.info:
+        return np.asarray(picture.convert("RGBA"))[..., :3]
+    return np.asarray(picture.convert("RGB"))
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Decode a picture of one page, turned as its EXIF orientation asks.
+
+    Raises:
+        InputError: missing, damaged, too large, or of several pages.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                pages = getattr(picture, "n_frames", 1)
+                if pages > 1:
+                    raise InputError(f"{path} holds {pages} pages or frames; save each as a picture of its own")
+                picture.load()
+                return ImageOps.exif_transpose(picture)
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory; crop or downsample it") from error
+    except _BROKEN as error:
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise InputError(f"cannot read the picture {path} ({reason}); check the file or save it anew") from error
