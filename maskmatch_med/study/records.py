@@ -1,0 +1,123 @@
+"""The JSON sidecars of a study: where a case came from, and what a label version is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maskmatch_med.errors import StudyError
+from maskmatch_med.io import LabelMap, MaskCode, read_labels
+from maskmatch_med.io.atomic import write_text
+from maskmatch_med.io.labels import UNJUDGED
+
+Judged = Literal["none", "partial", "complete"]
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MaskColours(_Frozen):
+    """How the pixels of an imported mask became classes; the fields of :class:`maskmatch_med.io.MaskCode`."""
+
+    kind: Literal["index", "levels", "colours"]
+    levels: tuple[int, ...] = ()
+    colours: tuple[tuple[int, int, int], ...] = ()
+
+    def code(self) -> MaskCode:
+        """The code that decodes further masks in the same way."""
+        return MaskCode(self.kind, self.levels, self.colours)
+
+
+class SourceRecord(_Frozen):
+    """Where a case came from; stored as ``sources/CASE.json``.
+
+    Args:
+        source_name: file name of the first channel.
+        format: such as ``nifti`` or ``png``; ``array`` for a scan handed over in memory.
+        is_raster: whether the source is a 2D picture.
+        sha256: one hash a source file, of its bytes.
+        shape: (X, Y, Z) voxels.
+        group: the patient group that must stay in one fold.
+        notes: what was changed on the way in, in sentences.
+        label_name: file name of the imported label.
+        label_sha256: hash of the imported label's bytes.
+        mask_colours: how an imported mask's pixels became classes.
+    """
+
+    source_name: str
+    format: str
+    is_raster: bool = False
+    sha256: tuple[str, ...] = ()
+    shape: tuple[int, int, int]
+    group: str | None = None
+    notes: tuple[str, ...] = ()
+    label_name: str | None = None
+    label_sha256: str | None = None
+    mask_colours: MaskColours | None = None
+
+
+class LabelVersion(_Frozen):
+    """One version of a case's label: ``history/CASE/VERSION.nii.gz`` and ``VERSION.json``; never changed once made.
+
+    Args:
+        case: name of the case.
+        version: ``"0001"``, ``"0002"``, … in the order of making.
+        created: UTC time in ISO 8601.
+        author: who made it; may be empty.
+        source: such as ``human``, ``import``, ``model accepted``, ``model corrected``, ``edited elsewhere``.
+        parent: the version it was made from.
+        complete: whether every voxel is judged.
+        label_names: class names and values at the time.
+        sha256: hash of the NIfTI file's bytes.
+        path: the NIfTI file; 255 = not judged.
+    """
+
+    case: str
+    version: str
+    created: str
+    author: str
+    source: str
+    parent: str | None
+    complete: bool
+    label_names: dict[str, int]
+    sha256: str
+    path: Path = Field(exclude=True)
+
+    @property
+    def judged(self) -> Judged:
+        """Whether all voxels of the scan are judged, or only a part."""
+        return "complete" if self.complete else "partial"
+
+    def read(self) -> LabelMap:
+        """Read the labels: (X, Y, Z) uint8, 255 = not judged."""
+        return read_labels(self.path, unjudged=UNJUDGED)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_record(path: Path, record: BaseModel) -> None:
+    """Write a sidecar atomically as indented JSON."""
+    write_text(path, record.model_dump_json(indent=1) + "\n")
+
+
+def load_record(sidecar: Path, model: type[_Model], **extra: object) -> _Model:
+    """Read a sidecar; ``extra`` fills fields that are not stored.
+
+    Raises:
+        StudyError: it is missing or damaged.
+    """
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        return model.model_validate({**content, **extra})
+    except (OSError, ValueError, TypeError, ValidationError) as error:
+        raise StudyError(f"{sidecar} is missing or damaged; run `maskmatch check --repair` on the study") from error

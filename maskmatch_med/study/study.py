@@ -1,0 +1,368 @@
+"""The study folder: an nnU-Net raw data set plus the history of its labels, its models and its predictions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.io import LabelMap, nifti
+from maskmatch_med.io.labels import UNJUDGED, as_uint8
+from maskmatch_med.study import admission, versions
+from maskmatch_med.study.admission import SourceInfo
+from maskmatch_med.study.alignment import refuse_unknown_values
+from maskmatch_med.study.case import Case
+from maskmatch_med.study.catalogue import write_catalogue
+from maskmatch_med.study.lock import FolderLock
+from maskmatch_med.study.records import LabelVersion, SourceRecord, file_sha256, load_record, save_record
+from maskmatch_med.study.settings import StudySettings, check_label_names, read_settings, write_dataset_json
+from maskmatch_med.study.versions import Authorship
+from maskmatch_med.study.view import LabelView
+from maskmatch_med.volume import Array, Volume
+
+_IMAGE = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})\.nii\.gz$")
+
+
+class Study:
+    """A study folder. Make one with :meth:`create`, open one with :meth:`open`.
+
+    Every object reads the files afresh, so several may be open on one folder; what writes does so under one lock.
+    """
+
+    def __init__(self, root: Path, settings: StudySettings) -> None:
+        self.root = root
+        self._settings = settings
+        self._lock = FolderLock(root / ".lock", "writing to the study")
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        *,
+        channel_names: Sequence[str],
+        label_names: Mapping[str, int],
+        name: str | None = None,
+    ) -> Study:
+        """Make an empty study.
+
+        Args:
+            root: a folder that does not exist yet or is empty.
+            channel_names: one a channel, in order.
+            label_names: class name to value: background 0, then 1, 2, … without gaps.
+            name: the folder's name where not given.
+
+        Raises:
+            StudyError: the folder holds something.
+            InputError: the names cannot be used.
+        """
+        root = Path(root)
+        settings = StudySettings(name or root.name, tuple(channel_names), dict(label_names))
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise StudyError(f"{root} exists and is not an empty folder; choose another place for the study")
+        for folder in ("imagesTr", "labelsTr", "history", "sources", "models", "predictions"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        write_dataset_json(root, settings, [], ignore=False)
+        study = cls(root, settings)
+        write_catalogue(root, [])
+        return study
+
+    @classmethod
+    def open(cls, root: Path) -> Study:
+        """Open a study. Labels that another program has changed in labelsTr become new versions.
+
+        Raises:
+            StudyError: the folder is no study, or another process keeps it locked.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            raise StudyError(f"there is no study {root}; make one with `maskmatch import SRC {root}`")
+        study = cls(root, read_settings(root))
+        if os.access(root, os.W_OK) and study.view().is_stale():
+            with study.editing():
+                pass
+        return study
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self._settings.name
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """One name a channel, in order."""
+        return self._settings.channel_names
+
+    @property
+    def label_names(self) -> dict[str, int]:
+        """Class name to value, background 0; without nnU-Net's ``ignore``."""
+        return dict(self._settings.label_names)
+
+    @property
+    def spatial_dims(self) -> Literal[2, 3]:
+        """2 where every scan is a single slice, else 3."""
+        cases = self.cases()
+        return 2 if cases and all(min(case.shape) == 1 for case in cases) else 3
+
+    @property
+    def models_dir(self) -> Path:
+        """Where the models lie, a folder each."""
+        return self.root / "models"
+
+    @property
+    def predictions_dir(self) -> Path:
+        """Where the predictions lie, a folder a model."""
+        return self.root / "predictions"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where what can be computed again may be kept."""
+        return self.root / ".cache"
+
+    def model_dir(self, name: str) -> Path:
+        """The folder of one model; it need not exist.
+
+        Raises:
+            InputError: the name cannot be a folder's.
+        """
+        admission.check_name(name)
+        return self.models_dir / name
+
+    def cases(self) -> list[Case]:
+        """All cases with every channel present, in order of their names.
+
+        Raises:
+            StudyError: a sidecar is damaged.
+        """
+        return [self._load(name) for name in self._names()]
+
+    def case(self, name: str) -> Case:
+        """One case.
+
+        Raises:
+            StudyError: there is none of that name.
+        """
+        if not all(path.is_file() for path in self._image_paths(name)):
+            raise StudyError(f"{self.root} has no case {name!r}; `maskmatch info {self.root}` lists them")
+        return self._load(name)
+
+    def labelled_cases(self) -> list[Case]:
+        """The cases with a label, complete or partial."""
+        return [case for case in self.cases() if case.label is not None]
+
+    def source(self, name: str) -> SourceRecord | None:
+        """Where a case came from; None where it was put into the folder by another program."""
+        path = self._source_path(name)
+        return load_record(path, SourceRecord) if path.is_file() else None
+
+    def versions(self, name: str) -> list[LabelVersion]:
+        """All label versions of a case, oldest first."""
+        return versions.versions_of(self.root, name)
+
+    def add_case(
+        self,
+        name: str,
+        image: Path | Sequence[Path] | Volume,
+        *,
+        source: SourceInfo | None = None,
+        group: str | None = None,
+        link: bool = False,
+        resume: bool = False,
+    ) -> Case:
+        """Add a scan.
+
+        Args:
+            name: its name in the study.
+            image: its file, its files (one a channel), or the scan itself.
+            source: what to remember of it; told from the files where not given.
+            group: the patient group that must stay in one fold.
+            link: let image files that can serve as they are be the same files, instead of copies.
+            resume: write over image files of this name that an interrupted import has left without their sidecar.
+
+        Raises:
+            InputError: the name, the files or the number of channels do not fit.
+            StudyError: the study has a case of that name already.
+        """
+        files = [image] if isinstance(image, Path) else image
+        admission.check_name(name)
+        count = admission.channel_count(files)
+        if count != len(self.channel_names):
+            raise InputError(
+                f"the scan {name} has {count} channels, the study {len(self.channel_names)} "
+                f"({', '.join(self.channel_names)}); import scans of one kind into one study"
+            )
+        info = source or _told_from(files, name)
+        with self.editing():
+            images = any(path.exists() for path in self._image_paths(name))
+            if self._source_path(name).exists() or (images and not resume):
+                raise StudyError(f"{self.root} has a case {name!r} already; rename the new scan")
+            self._write_case(name, files, info, group=group, link=link)
+        return self._load(name)
+
+    def add_label(
+        self,
+        name: str,
+        labels: NDArray[np.uint8] | Array,
+        *,
+        source: str = "human",
+        author: str = "",
+        complete: bool | None = None,
+        parent: str | None = None,
+    ) -> LabelVersion:
+        """Add a label version; earlier ones are kept.
+
+        Args:
+            name: the case.
+            labels: (X, Y, Z) values of ``label_names``, 255 where nobody has judged the voxel.
+            source: ``human``, ``import``, ``model accepted`` or ``model corrected``.
+            author: who made it.
+            complete: True states that all voxels are judged, and 255 is refused; where not given, 255 tells it.
+            parent: the version it was made from; the current one where not given.
+
+        Raises:
+            InputError: shape or values do not fit, or ``complete`` contradicts the voxels.
+        """
+        case = self.case(name)
+        array = as_uint8(np.asarray(labels), f"the label of {name}")
+        label = LabelMap(array, nifti.read_geometry(case.image_paths[0]))
+        refuse_unknown_values(label, self.label_names, f"the new label of {name}")
+        if complete and UNJUDGED in label.values:
+            raise InputError(f"the label of {name} was called complete but holds voxels not judged (255)")
+        authorship = Authorship(source, author, parent)
+        with self.editing():
+            return versions.add_version(self.root, name, label, self.label_names, authorship)
+
+    def set_label_names(self, label_names: Mapping[str, int]) -> None:
+        """Rename or add classes.
+
+        Raises:
+            InputError: the values have gaps, or a label uses a value that would no longer be declared.
+        """
+        check_label_names(label_names, "the study")
+        with self.editing():
+            for case in self.labelled_cases():
+                label = case.read_label()
+                if label is not None:
+                    refuse_unknown_values(label, label_names, f"the label of {case.name}")
+            self._settings = replace(self._settings, label_names=dict(label_names))
+
+    def set_group(self, name: str, group: str | None) -> None:
+        """Put a case into a patient group, or take it out with None."""
+        record = self.source(name) or self._record_from_file(name)
+        if record.group != group:
+            with self.editing():
+                save_record(self._source_path(name), record.model_copy(update={"group": group}))
+
+    def remember_source(self, name: str, **changes: object) -> None:
+        """Change fields of a case's :class:`SourceRecord`."""
+        record = self.source(name) or self._record_from_file(name)
+        with self.editing():
+            save_record(self._source_path(name), record.model_copy(update=changes))
+
+    @contextmanager
+    def editing(self) -> Iterator[None]:
+        """Hold the study's lock; at the end labelsTr, dataset.json and the catalogue follow what was written.
+
+        Blocks may be nested; many changes in one block are made visible once.
+
+        Raises:
+            StudyError: another living process keeps the study locked.
+        """
+        with self._lock.held() as outermost:
+            if outermost and self.view().is_stale():
+                self.view().refresh()
+            yield
+            if outermost:
+                self.view().refresh()
+                write_catalogue(self.root, self.cases())
+
+    @property
+    def lock(self) -> FolderLock:
+        """The lock under which the study is written."""
+        return self._lock
+
+    def view(self) -> LabelView:
+        """What nnU-Net sees of this study."""
+        return LabelView(self.root, self._settings, self._names())
+
+    def restore_source(self, name: str) -> bool:
+        """Write a missing or damaged sidecar anew from the image; whether that was needed."""
+        try:
+            if self.source(name) is not None:
+                return False
+        except StudyError:
+            pass
+        save_record(self._source_path(name), self._record_from_file(name))
+        return True
+
+    def incomplete_names(self) -> list[str]:
+        """Cases of which a channel is missing: an import was cut short, or files were deleted."""
+        started = {m["name"] for m in map(_IMAGE.match, self._image_files()) if m}
+        started |= {p.stem for p in (self.root / "sources").glob("*.json")}
+        return sorted(started - set(self._names()))
+
+    def _write_case(
+        self, name: str, image: Sequence[Path] | Volume, info: SourceInfo, *, group: str | None, link: bool
+    ) -> None:
+        """The sidecar last: a case whose import was cut short has none and is written again."""
+        shape, notes = admission.write_images(self.root, name, image, link=link)
+        record = SourceRecord(
+            source_name=info.name,
+            format=info.format,
+            is_raster=info.is_raster,
+            sha256=info.sha256,
+            shape=shape,
+            group=group,
+            notes=(*info.notes, *notes),
+        )
+        save_record(self._source_path(name), record)
+
+    def _image_files(self) -> list[str]:
+        folder = self.root / "imagesTr"
+        return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+
+    def _names(self) -> list[str]:
+        found: dict[str, set[int]] = {}
+        for match in map(_IMAGE.match, self._image_files()):
+            if match:
+                found.setdefault(match["name"], set()).add(int(match["channel"]))
+        wanted = set(range(len(self.channel_names)))
+        return sorted(name for name, channels in found.items() if channels >= wanted)
+
+    def _image_paths(self, name: str) -> tuple[Path, ...]:
+        count = len(self.channel_names)
+        return tuple(self.root / "imagesTr" / f"{name}_{c:04d}.nii.gz" for c in range(count))
+
+    def _source_path(self, name: str) -> Path:
+        return self.root / "sources" / f"{name}.json"
+
+    def _load(self, name: str) -> Case:
+        record = self.source(name) or self._record_from_file(name)
+        version = versions.latest_name(self.root, name)
+        return Case(
+            name=name,
+            image_paths=self._image_paths(name),
+            shape=record.shape,
+            group=record.group,
+            source_name=record.source_name,
+            is_raster=record.is_raster,
+            label=versions.load_version(self.root, name, version) if version else None,
+        )
+
+    def _record_from_file(self, name: str) -> SourceRecord:
+        path = self._image_paths(name)[0]
+        return SourceRecord(source_name=path.name, format="nifti", shape=nifti.read_geometry(path).shape)
+
+
+def _told_from(image: Sequence[Path] | Volume, name: str) -> SourceInfo:
+    if isinstance(image, Volume):
+        return SourceInfo(name)
+    kind = admission.format_of(image[0])
+    return SourceInfo(image[0].name, kind, kind != "nifti", tuple(file_sha256(path) for path in image))

@@ -1,0 +1,87 @@
+"""The history of a case's labels. Versions are added, never changed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from maskmatch_med.io import LabelMap, write_segmentation
+from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.study.records import LabelVersion, file_sha256, load_record, save_record
+
+_NUMBER = re.compile(r"^(\d{4,})\.(nii\.gz|json)$")
+
+
+@dataclass(frozen=True)
+class Authorship:
+    """Who made a label and from what.
+
+    Args:
+        source: ``human``, ``import``, ``model accepted``, ``model corrected`` or ``edited elsewhere``.
+        author: a name; may be empty.
+        parent: the version it was made from; the current one where not given.
+    """
+
+    source: str = "human"
+    author: str = ""
+    parent: str | None = None
+
+
+def versions_of(root: Path, case: str) -> list[LabelVersion]:
+    """All versions of a case's label, oldest first. A version counts once its JSON is there.
+
+    Raises:
+        StudyError: a sidecar is damaged.
+    """
+    folder = root / "history" / case
+    if not folder.is_dir():
+        return []
+    names = sorted((p.stem for p in folder.glob("*.json") if _NUMBER.match(p.name)), key=int)
+    return [load_version(root, case, name) for name in names]
+
+
+def latest_name(root: Path, case: str) -> str | None:
+    """Name of the current version, without reading it; None where the case has no label."""
+    numbers = [int(p.stem) for p in (root / "history" / case).glob("*.json") if _NUMBER.match(p.name)]
+    return f"{max(numbers):04d}" if numbers else None
+
+
+def load_version(root: Path, case: str, version: str) -> LabelVersion:
+    """Read one version's sidecar.
+
+    Raises:
+        StudyError: it is missing or damaged.
+    """
+    folder = root / "history" / case
+    return load_record(folder / f"{version}.json", LabelVersion, path=folder / f"{version}.nii.gz")
+
+
+def add_version(
+    root: Path, case: str, labels: LabelMap, label_names: dict[str, int], authorship: Authorship
+) -> LabelVersion:
+    """Write a new version: first the voxels, then the sidecar that makes them count.
+
+    A process that dies in between leaves voxels that nothing refers to; their number is not used again.
+    """
+    folder = root / "history" / case
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = [int(m[1]) for m in (_NUMBER.match(p.name) for p in folder.iterdir()) if m]
+    name = f"{max(taken, default=0) + 1:04d}"
+    path = folder / f"{name}.nii.gz"
+    write_segmentation(path, labels.array, labels.geometry)
+    version = LabelVersion(
+        case=case,
+        version=name,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        author=authorship.author,
+        source=authorship.source,
+        parent=authorship.parent or latest_name(root, case),
+        complete=not bool((labels.array == UNJUDGED).any()),
+        label_names=label_names,
+        sha256=file_sha256(path),
+        path=path,
+    )
+    save_record(folder / f"{name}.json", version)
+    return version
