@@ -6,19 +6,18 @@ The order is nnU-Net's: orient, normalise on the scan's own grid, resample once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskmatch_med.data.resample import (
-    UNJUDGED,
     axis_orders,
     resample,
     resample_labels,
     resampled_shape,
 )
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.labels import UNJUDGED, LabelMap
 from maskmatch_med.planning.plan import ChannelNormalisation, Plan
 from maskmatch_med.volume import Array, Geometry, Orientation, Volume
 
@@ -26,18 +25,6 @@ IMAGE_ORDER, LABEL_ORDER = 3, 1
 CLIP_PERCENTILES = (0.05, 99.95)
 RESCALE_PERCENTILES = (0.5, 99.5)
 _PERCENTILE_SAMPLE = 4_000_000
-
-
-class LabelGrid(Protocol):
-    """What this module needs of a label map: (X, Y, Z) uint8 on a grid."""
-
-    @property
-    def array(self) -> NDArray[np.uint8]:
-        """(X, Y, Z) uint8 in file order; 255 is not judged."""
-
-    @property
-    def geometry(self) -> Geometry:
-        """The grid."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +88,7 @@ def preprocess(volume: Volume, plan: Plan) -> Preprocessed:
     return Preprocessed(resample(image, grid.plan_shape, orders), grid)
 
 
-def preprocess_labels(labels: LabelGrid, plan: Plan) -> NDArray[np.uint8]:
+def preprocess_labels(labels: LabelMap, plan: Plan) -> NDArray[np.uint8]:
     """Bring a label map to the grid that :func:`preprocess` gives the scan it belongs to.
 
     Shares of the classes are interpolated linearly and the largest wins; 255 (not judged) goes by the nearest voxel.
@@ -179,16 +166,19 @@ def normalise_channel(channel: NDArray[np.float32], how: ChannelNormalisation) -
     values = _finite(channel)
     if how.scheme == "ct":
         windowed: NDArray[np.float32] = np.clip(values, np.float32(how.low), np.float32(how.high))
-        return (windowed - np.float32(how.mean)) / np.float32(how.std)
+        windowed -= np.float32(how.mean)
+        windowed /= np.float32(how.std)
+        return windowed
     limits = CLIP_PERCENTILES if how.scheme == "zscore" else RESCALE_PERCENTILES
     low, high = np.percentile(_sample(values), limits).astype(np.float32)
-    values = np.clip(values, low, high)
+    clipped: NDArray[np.float32] = np.clip(values, low, high)
     if how.scheme == "rescale":
-        return (values - low) / max(np.float32(high - low), np.float32(1e-8))
-    mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    values -= np.float32(mean)
-    values /= np.float32(max(std, 1e-8))
-    return values
+        shift, width = float(low), float(high - low)
+    else:
+        shift, width = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
+    clipped -= np.float32(shift)
+    clipped /= np.float32(max(width, 1e-8))
+    return clipped
 
 
 def _finite(channel: NDArray[np.float32]) -> NDArray[np.float32]:

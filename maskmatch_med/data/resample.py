@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.volume import Array
 
 EQUAL_SPACING = 1e-3
 """Spacings that differ by less than this fraction count as equal: the axis is then left untouched."""
 ANISOTROPY = 3.0
 """An axis is coarse when its spacing is more than this many times the finest one (nnU-Net's value)."""
-UNJUDGED = 255
-"""The label value of a voxel that nobody has judged."""
 
 
 def resampled_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any
 
@@ -12,16 +11,11 @@ from scipy.ndimage import zoom
 from maskmatch_med.data.preprocess import normalise_channel, preprocess, preprocess_labels
 from maskmatch_med.data.resample import axis_orders, nearest_index, resample, resample_labels, resampled_shape
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.labels import LabelMap
 from maskmatch_med.planning.plan import ChannelNormalisation, NetworkPlan, Plan
 from maskmatch_med.volume import Geometry, Volume
 
 RNG = np.random.default_rng(5)
-
-
-@dataclass(frozen=True)
-class Labels:
-    array: np.ndarray[Any, Any]
-    geometry: Geometry
 
 
 def make_plan(spacing: tuple[float, ...], scheme: str = "zscore", **changes: Any) -> Plan:
@@ -179,7 +173,7 @@ def test_labels_land_where_the_image_lands() -> None:
     geometry = Geometry((30, 24, 28), np.array([[-0.8, 0, 0, 3], [0, 0, 1.1, 2], [0, 0.9, 0, 1], [0, 0, 0, 1]]))
     plan = make_plan((1.0, 1.0, 1.0))
     image = preprocess(Volume(inside[None].astype(np.float32), geometry), plan).image[0]
-    labels = preprocess_labels(Labels(inside.astype(np.uint8), geometry), plan)
+    labels = preprocess_labels(LabelMap(inside.astype(np.uint8), geometry), plan)
     bright = image > (image.min() + image.max()) / 2
     assert labels.shape == image.shape
     dice = 2 * (bright & (labels == 1)).sum() / (bright.sum() + labels.sum())
@@ -204,7 +198,7 @@ def test_unjudged_voxels_go_by_the_nearest_and_give_no_share() -> None:
 
 
 def test_unknown_label_value_is_refused() -> None:
-    bad = Labels(np.full((3, 3, 3), 7, np.uint8), grid((3, 3, 3), (1, 1, 1)))
+    bad = LabelMap(np.full((3, 3, 3), 7, np.uint8), grid((3, 3, 3), (1, 1, 1)))
     with pytest.raises(InputError, match=r"label 7 is not among the declared ones \(0 background, 1 organ, 2 lesion\)"):
         preprocess_labels(bad, make_plan((1.0, 1.0, 1.0)))
 
