@@ -1,0 +1,196 @@
+"""Score a folder of predictions against the references of a folder, a study or a dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.evaluation.results import Evaluation
+from maskmatch_med.evaluation.score import UNJUDGED, EvaluateOptions, Row, score_case
+from maskmatch_med.io import LabelMap, MaskCode, read_labels
+from maskmatch_med.io.cases import LABEL_ENDINGS, LABEL_FOLDERS, files_in, stem
+from maskmatch_med.io.rasters import is_raster
+
+_SIDE_PRODUCTS = ("_uncertainty", "_probabilities")
+
+
+def evaluate(pred: Path, ref: Path, options: EvaluateOptions | None = None) -> Evaluation:
+    """Score every prediction against the reference of the same name.
+
+    Args:
+        pred: a folder of ``CASE.nii.gz`` or mask pictures, or one such file. Uncertainty and probability maps are
+            left out, and pictures beside a NIfTI of the same case.
+        ref: a folder of label files; a study, nnU-Net or MSD dataset (its ``labelsTr`` and the label names of its
+            ``dataset.json``); or one file where ``pred`` is one.
+        options: tolerance, mode and label names.
+
+    Raises:
+        InputError: nothing to score, a prediction without reference, a label outside the declared ones, or grids that
+            differ; the message names the files.
+    """
+    options = options or EvaluateOptions()
+    predictions = _predictions(pred)
+    references, declared = _references(ref, predictions)
+    missing = [name for name in predictions if name not in references.paths]
+    if missing:
+        raise InputError(
+            f"no reference for {_some(missing)} in {ref}: expected a label file of the same name, "
+            f"found {_some(sorted(references.paths))}"
+        )
+    names = options.label_names or declared
+    code = _code_of(predictions)
+    loaded = references.only(predictions)
+    classes = dict(names) if names else _values_met(predictions, code, loaded, ref)
+    rows: list[Row] = []
+    for name, path in predictions.items():
+        found, truth = read_labels(path, unjudged=None, code=code), loaded.read(name)
+        _check_grids(found, truth, path, loaded.paths[name])
+        if names:
+            _check_values(found, path, classes)
+            _check_values(truth, loaded.paths[name], classes)
+        spacing = truth.geometry.spacing_mm if is_raster(path) else found.geometry.spacing_mm
+        rows += score_case(found.array, truth.array, spacing, classes, options, case=name)
+    without = tuple(sorted(set(references.names) - set(predictions)))
+    return Evaluation(tuple(rows), classes, options, without)
+
+
+@dataclass(frozen=True)
+class _References:
+    """Where the reference of each case lies; a file may be known by two names, with and without its ``_mask``."""
+
+    paths: Mapping[str, Path]
+    names: tuple[str, ...]
+    unjudged: int
+    code: MaskCode | None = None
+
+    def only(self, wanted: Mapping[str, Path]) -> _References:
+        paths = {name: self.paths[name] for name in wanted}
+        return _References(paths, self.names, self.unjudged, _code_of(paths))
+
+    def read(self, name: str) -> LabelMap:
+        return read_labels(self.paths[name], unjudged=self.unjudged, code=self.code)
+
+
+def _predictions(pred: Path) -> dict[str, Path]:
+    if pred.is_file():
+        return {stem(pred): pred}
+    if not pred.is_dir():
+        raise InputError(f"there is no folder of predictions at {pred}")
+    found: dict[str, Path] = {}
+    for path in files_in(pred):
+        name = stem(path)
+        if any(name.endswith(end) or f"{end}_" in name for end in _SIDE_PRODUCTS):
+            continue
+        if name in found and is_raster(path):
+            continue
+        if name in found and not is_raster(found[name]):
+            raise InputError(f"two predictions of one case: {found[name]} and {path}; keep one of them")
+        found[name] = path
+    if not found:
+        raise InputError(f"{pred} holds no prediction: expected files such as CASE.nii.gz or CASE.png")
+    return dict(sorted(found.items()))
+
+
+def _references(ref: Path, predictions: Mapping[str, Path]) -> tuple[_References, dict[str, int]]:
+    if ref.is_file():
+        if len(predictions) != 1:
+            raise InputError(f"{ref} is one file, but there are {len(predictions)} predictions; give a folder")
+        name = next(iter(predictions))
+        return _References({name: ref}, (name,), UNJUDGED), {}
+    if not ref.is_dir():
+        raise InputError(f"there is no folder of references at {ref}")
+    folders = [ref / name for name in (*LABEL_FOLDERS, "labelsTs") if (ref / name).is_dir()] or [ref]
+    record = next((p for p in (ref / "dataset.json", ref.parent / "dataset.json") if p.is_file()), None)
+    if record is not None and record.parent != ref and ref.name not in {"labelsTr", "labelsTs"}:
+        record = None
+    declared, unjudged = _declared(record) if record else ({}, UNJUDGED)
+    paths: dict[str, Path] = {}
+    for path in (path for folder in folders for path in files_in(folder)):
+        paths.setdefault(stem(path), path)
+    names = tuple(_without_ending(name) if name not in predictions else name for name in paths)
+    for name, path in list(paths.items()):
+        paths.setdefault(_without_ending(name), path)
+    return _References(paths, names, unjudged), declared
+
+
+def _without_ending(name: str) -> str:
+    for end in LABEL_ENDINGS:
+        if name.lower().endswith(end):
+            return name[: -len(end)]
+    return name
+
+
+def _declared(record: Path) -> tuple[dict[str, int], int]:
+    """Label names of nnU-Net's or the MSD's dataset.json, and the value that means "not judged"."""
+    try:
+        labels = json.loads(record.read_text(encoding="utf-8"))["labels"]
+        names = {str(k): _number(v) for k, v in labels.items()}
+        if labels and all(str(k).isdigit() for k in labels):
+            names = {str(v): int(k) for k, v in labels.items()}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"cannot read the labels in {record}: {error!r}; expected a map of names and values"
+        ) from error
+    ignore = names.pop("ignore", UNJUDGED)
+    return {name: number for name, number in names.items() if number != 0}, ignore
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, list):
+        raise InputError(f"label regions such as {value} are not scored; give the names and values of single labels")
+    return int(value) if str(value).isdigit() else -1
+
+
+def _code_of(paths: Mapping[str, Path]) -> MaskCode | None:
+    """The common code of all mask pictures, so that one without foreground means the same as the others."""
+    rasters = [path for path in paths.values() if is_raster(path)]
+    return MaskCode.of(rasters) if rasters else None
+
+
+def _values_met(
+    predictions: Mapping[str, Path], code: MaskCode | None, references: _References, ref: Path
+) -> dict[str, int]:
+    in_references: set[int] = set()
+    met: set[int] = set()
+    for name, path in predictions.items():
+        in_references |= set(references.read(name).values)
+        met |= set(read_labels(path, unjudged=None, code=code).values)
+    if UNJUDGED in in_references and not in_references - {0, UNJUDGED}:
+        raise InputError(
+            f"the references in {ref} hold the values 0 and 255 only, and 255 is kept for voxels not judged; "
+            "save the foreground as 1"
+        )
+    values = sorted((in_references | met) - {0, UNJUDGED})
+    if not values:
+        raise InputError(f"neither the predictions nor the references in {ref} hold any label above 0")
+    return {f"label {v}": v for v in values}
+
+
+def _check_grids(found: LabelMap, truth: LabelMap, pred: Path, ref: Path) -> None:
+    if is_raster(pred) or is_raster(ref):
+        same = found.geometry.shape == truth.geometry.shape
+    else:
+        same = found.geometry.same_grid(truth.geometry)
+    if same:
+        return
+    if found.geometry.shape != truth.geometry.shape:
+        detail = f"{found.geometry.shape} voxels against {truth.geometry.shape}"
+    else:
+        detail = f"affine {found.geometry.affine.round(4).tolist()} against {truth.geometry.affine.round(4).tolist()}"
+    raise InputError(f"{pred} does not lie on the grid of its reference {ref}: {detail}; predict on the source's grid")
+
+
+def _check_values(labels: LabelMap, path: Path, classes: Mapping[str, int]) -> None:
+    unknown = set(labels.values) - {0, UNJUDGED, *classes.values()}
+    if unknown:
+        known = ", ".join(f"{value} ({name})" for name, value in classes.items())
+        raise InputError(f"label {min(unknown)} is not among 0 and {known}: {path}")
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown or "nothing"
