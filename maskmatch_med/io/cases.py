@@ -68,7 +68,7 @@ def find_cases(paths: Sequence[Path]) -> list[CaseFiles]:
     for path in paths:
         files += _files_of(path)
     unique = list(dict.fromkeys(files))
-    cases = _group_nifti([f for f in unique if nifti.is_nifti(f)])
+    cases = group_channels([f for f in unique if nifti.is_nifti(f)])
     cases += _group_rasters([f for f in unique if rasters.is_raster(f)])
     if not cases:
         raise InputError("no scan was given" if not paths else f"no scan found in {paths[0]}: expected {READABLE}")
@@ -89,12 +89,19 @@ def _files_of(path: Path) -> list[Path]:
     return found
 
 
-def _group_nifti(files: Sequence[Path]) -> list[CaseFiles]:
+def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
+    """Gather files into scans: ``NAME_0000``, ``NAME_0001``, … are the channels of NAME.
+
+    Where no file ends in ``_0000``, such numbers are no channels and each file is a scan.
+
+    Raises:
+        InputError: a scan lacks a channel that others have, or two files are the same channel.
+    """
     matches = [(_CHANNEL.match(stem(f)), f) for f in files]
     if not any(m and int(m["channel"]) == 0 for m, _ in matches):
-        return [CaseFiles(stem(f), (f,), False) for f in files]
+        return [CaseFiles(stem(f), (f,), rasters.is_raster(f)) for f in files]
     groups: dict[tuple[Path, str], dict[int, Path]] = {}
-    cases = [CaseFiles(stem(f), (f,), False) for m, f in matches if m is None]
+    cases = [CaseFiles(stem(f), (f,), rasters.is_raster(f)) for m, f in matches if m is None]
     for match, file in matches:
         if match is None:
             continue
@@ -107,7 +114,8 @@ def _group_nifti(files: Sequence[Path]) -> list[CaseFiles]:
         if sorted(channels) != list(range(count)):
             lost = next(c for c in range(count) if c not in channels)
             raise InputError(f"the scan {name} has no channel {name}_{lost:04d} beside {next(iter(channels.values()))}")
-        cases.append(CaseFiles(name, tuple(channels[c] for c in range(count)), False))
+        ordered = tuple(channels[c] for c in range(count))
+        cases.append(CaseFiles(name, ordered, rasters.is_raster(ordered[0])))
     return cases
 
 

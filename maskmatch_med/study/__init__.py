@@ -2,8 +2,27 @@
 
 from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.case import Case
+from maskmatch_med.study.check import Finding, check_study, repair_study
+from maskmatch_med.study.exporting import export_study
+from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock
+from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
 from maskmatch_med.study.records import LabelVersion, SourceRecord
 from maskmatch_med.study.study import Study
 
-__all__ = ["Case", "FolderLock", "LabelVersion", "SourceInfo", "SourceRecord", "Study"]
+__all__ = [
+    "Case",
+    "Finding",
+    "FolderLock",
+    "ImportOptions",
+    "ImportSummary",
+    "LabelVersion",
+    "SourceInfo",
+    "SourceRecord",
+    "Splits",
+    "Study",
+    "check_study",
+    "export_study",
+    "import_scans",
+    "repair_study",
+]

@@ -81,14 +81,28 @@ class Study:
         Raises:
             StudyError: the folder is no study, or another process keeps it locked.
         """
-        root = Path(root)
-        if not root.is_dir():
-            raise StudyError(f"there is no study {root}; make one with `maskmatch import SRC {root}`")
-        study = cls(root, read_settings(root))
-        if os.access(root, os.W_OK) and study.view().is_stale():
+        study = cls.at(root)
+        if os.access(study.root, os.W_OK) and study.view().is_stale():
             with study.editing():
                 pass
         return study
+
+    @classmethod
+    def at(cls, root: Path) -> Study:
+        """As :meth:`open`, but look only: nothing in the folder changes.
+
+        Raises:
+            StudyError: the folder is no study.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            raise StudyError(f"there is no study {root}; make one with `maskmatch import SRC {root}`")
+        return cls(root, read_settings(root))
+
+    @property
+    def settings(self) -> StudySettings:
+        """The names of the study, its channels and its classes."""
+        return self._settings
 
     @property
     def name(self) -> str:
@@ -141,7 +155,16 @@ class Study:
         Raises:
             StudyError: a sidecar is damaged.
         """
-        return [self._load(name) for name in self._names()]
+        return [self._load(name) for name in self.case_names()]
+
+    def case_names(self) -> list[str]:
+        """Names of all cases with every channel present, in order; only names are looked at."""
+        found: dict[str, set[int]] = {}
+        for match in map(_IMAGE.match, self._image_files()):
+            if match:
+                found.setdefault(match["name"], set()).add(int(match["channel"]))
+        wanted = set(range(len(self.channel_names)))
+        return sorted(name for name, channels in found.items() if channels >= wanted)
 
     def case(self, name: str) -> Case:
         """One case.
@@ -184,7 +207,7 @@ class Study:
             source: what to remember of it; told from the files where not given.
             group: the patient group that must stay in one fold.
             link: let image files that can serve as they are be the same files, instead of copies.
-            resume: write over image files of this name that an interrupted import has left without their sidecar.
+            resume: write over what an interrupted import has left of this case.
 
         Raises:
             InputError: the name, the files or the number of channels do not fit.
@@ -201,7 +224,7 @@ class Study:
         info = source or _told_from(files, name)
         with self.editing():
             images = any(path.exists() for path in self._image_paths(name))
-            if self._source_path(name).exists() or (images and not resume):
+            if not resume and (images or self._source_path(name).exists()):
                 raise StudyError(f"{self.root} has a case {name!r} already; rename the new scan")
             self._write_case(name, files, info, group=group, link=link)
         return self._load(name)
@@ -290,7 +313,7 @@ class Study:
 
     def view(self) -> LabelView:
         """What nnU-Net sees of this study."""
-        return LabelView(self.root, self._settings, self._names())
+        return LabelView(self.root, self._settings, self.case_names())
 
     def restore_source(self, name: str) -> bool:
         """Write a missing or damaged sidecar anew from the image; whether that was needed."""
@@ -306,7 +329,7 @@ class Study:
         """Cases of which a channel is missing: an import was cut short, or files were deleted."""
         started = {m["name"] for m in map(_IMAGE.match, self._image_files()) if m}
         started |= {p.stem for p in (self.root / "sources").glob("*.json")}
-        return sorted(started - set(self._names()))
+        return sorted(started - set(self.case_names()))
 
     def _write_case(
         self, name: str, image: Sequence[Path] | Volume, info: SourceInfo, *, group: str | None, link: bool
@@ -327,14 +350,6 @@ class Study:
     def _image_files(self) -> list[str]:
         folder = self.root / "imagesTr"
         return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-
-    def _names(self) -> list[str]:
-        found: dict[str, set[int]] = {}
-        for match in map(_IMAGE.match, self._image_files()):
-            if match:
-                found.setdefault(match["name"], set()).add(int(match["channel"]))
-        wanted = set(range(len(self.channel_names)))
-        return sorted(name for name, channels in found.items() if channels >= wanted)
 
     def _image_paths(self, name: str) -> tuple[Path, ...]:
         count = len(self.channel_names)

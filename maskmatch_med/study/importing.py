@@ -1,0 +1,277 @@
+"""Import scans and labels into a study: everything is checked first, then written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.io import MaskCode, nifti, read_volume
+from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.study.admission import SourceInfo, check_name, format_of
+from maskmatch_med.study.labelling import LabelReader
+from maskmatch_med.study.layouts import FoundCase, detect
+from maskmatch_med.study.options import ImportOptions, ImportSummary, Selection, group_of, select
+from maskmatch_med.study.records import MaskColours, SourceRecord, file_sha256
+from maskmatch_med.study.settings import names_to_labels
+from maskmatch_med.study.study import Study
+from maskmatch_med.volume import Volume
+
+Progress = Callable[[int, int, str], None]
+"""Told (steps done, steps in all, what is being done)."""
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A scan that may be written: what of it is new."""
+
+    case: FoundCase
+    sha256: tuple[str, ...]
+    write_image: bool
+    write_label: bool
+    label_sha256: str | None
+
+
+def import_scans(
+    source: Path, root: Path, options: ImportOptions | None = None, progress: Progress | None = None
+) -> ImportSummary:
+    """Bring scans and labels into a study, which is made where there is none. The source is never changed.
+
+    A case of the same name and bytes is left as it is, so an import may be repeated, also with more labels.
+
+    Args:
+        source: an nnU-Net raw data set, an MSD data set, a folder of scans or pictures with or without masks, a file.
+        root: the study.
+        options: see :class:`ImportOptions`.
+        progress: called as ``progress(done, total, text)``.
+
+    Raises:
+        InputError: a scan or label cannot be used; nothing was written.
+        StudyError: the study has a case of the same name with other bytes; nothing was written.
+    """
+    source, root, options = Path(source), Path(root), options or ImportOptions()
+    if root.exists() and source.exists() and source.resolve() == root.resolve():
+        raise InputError(f"the source and the study are the same folder {root}; give the study a place of its own")
+    selection = select(detect(source, options.labels_dir), options)
+    study = Study.open(root) if root.is_dir() and any(root.iterdir()) else None
+    groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
+    steps = _Steps(progress, 2 * len(selection.found.cases))
+    job = _Job(study, selection, options, _label_reader(study, selection, options))
+    checked = [job.check(case, steps) for case in selection.found.cases]
+    if study is None:
+        study = Study.create(
+            root, channel_names=job.channel_names, label_names=job.labels.label_names, name=selection.found.name
+        )
+    elif job.labels.label_names != study.label_names:
+        study.set_label_names(job.labels.label_names)
+    with study.editing():
+        for item in checked:
+            steps.next(f"importing {item.case.name}")
+            _write(study, item, job, groups[item.case.name])
+    return _summary(study, selection, checked, groups if options.group else {})
+
+
+class _Steps:
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def next(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress(self._done, self._total, text)
+        self._done += 1
+
+
+class _Job:
+    """What the checks of all scans share: the channels that the first scan sets, and the reader of labels."""
+
+    def __init__(self, study: Study | None, selection: Selection, options: ImportOptions, labels: LabelReader) -> None:
+        self.study, self.selection, self.options, self.labels = study, selection, options, labels
+        self.channel_names = study.channel_names if study else options.channels or selection.found.channel_names or ()
+        if study and options.channels and options.channels != study.channel_names:
+            raise InputError(
+                f"the study's channels are {', '.join(study.channel_names)}, not {', '.join(options.channels)}; "
+                "import scans of another kind into a study of their own"
+            )
+        self._taken = {name.casefold(): name for name in (case.name for case in study.cases())} if study else {}
+
+    def check(self, case: FoundCase, steps: _Steps) -> _Checked:
+        """Read a scan and its label in full where they are new; nothing is written."""
+        steps.next(f"checking {case.name}")
+        check_name(case.name)
+        twin = self._taken.setdefault(case.name.casefold(), case.name)
+        if twin != case.name:
+            raise StudyError(f"{case.files[0]} would be the case {case.name} beside {twin}; rename one of them")
+        for path in case.files:
+            if not path.is_file():
+                raise InputError(f"there is no file {path}, which dataset.json lists")
+        hashes = tuple(file_sha256(path) for path in case.files)
+        record = self._record(case.name)
+        write_image = self._is_new(case, hashes, record)
+        geometry = self._check_image(case).geometry if write_image else None
+        wanted = case.label is not None and case.name in self.selection.with_label
+        if not wanted or case.label is None:
+            return _Checked(case, hashes, write_image, False, None)
+        label_hash = file_sha256(case.label)
+        write_label = self._label_is_new(case, label_hash, record)
+        if write_label:
+            self.labels.read(case.label, geometry or read_scan(case).geometry)
+        return _Checked(case, hashes, write_image, write_label, label_hash)
+
+    def _record(self, name: str) -> SourceRecord | None:
+        return self.study.source(name) if self.study else None
+
+    def _is_new(self, case: FoundCase, hashes: tuple[str, ...], record: SourceRecord | None) -> bool:
+        if self.study is None:
+            return True
+        if record is not None and record.sha256 != hashes:
+            raise self._clash(case)
+        if record is None:
+            self._refuse_other_images(case)
+            return True
+        return case.name in self.study.incomplete_names()
+
+    def _refuse_other_images(self, case: FoundCase) -> None:
+        """Images without a sidecar are what an interrupted import left, or another program's: those must be equal."""
+        if self.study is None:
+            return
+        images = self.study.root / "imagesTr"
+        paths = [images / f"{case.name}_{channel:04d}.nii.gz" for channel in range(len(self.channel_names))]
+        there = [(channel, path) for channel, path in enumerate(paths) if path.exists()]
+        if there:
+            scan = read_scan(case).array
+            for channel, path in there:
+                old = read_volume(path).array[0]
+                if channel >= len(scan) or not np.array_equal(old, scan[channel], equal_nan=True):
+                    raise self._clash(case)
+
+    def _clash(self, case: FoundCase) -> StudyError:
+        return StudyError(
+            f"the study has a case {case.name} with other content than {case.files[0]}; "
+            "rename the scan or import it into another study"
+        )
+
+    def _check_image(self, case: FoundCase) -> Volume:
+        scan = read_scan(case)
+        if not self.channel_names:
+            self.channel_names = default_channel_names(scan.channels, case.is_raster)
+        if scan.channels != len(self.channel_names):
+            raise InputError(
+                f"{case.files[0]} has {scan.channels} channels, expected {len(self.channel_names)} "
+                f"({', '.join(self.channel_names)}); import scans of one kind into one study"
+            )
+        return scan
+
+    def _label_is_new(self, case: FoundCase, label_hash: str, record: SourceRecord | None) -> bool:
+        if record is not None and record.label_sha256 is not None:
+            if record.label_sha256 != label_hash:
+                raise StudyError(
+                    f"the label {case.label} differs from the one imported before for {case.name}; "
+                    "add it as a new version in the program, or import into another study"
+                )
+            return False
+        return not (self.study and self.study.versions(case.name))
+
+
+def read_scan(case: FoundCase) -> Volume:
+    """Read a scan of a source; a 4D file, as MSD has them, is split into its channels.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    if _is_stacked(case):
+        array, geometry = nifti.read_channels(case.files[0])
+        return Volume(array, geometry)
+    return read_volume(case.files)
+
+
+def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
+    """Names for channels that nothing names: nnU-Net's R, G, B for coloured pictures, else numbered."""
+    if count == 1:
+        return ("grey" if is_raster else "image",)
+    if is_raster and count == 3:
+        return ("R", "G", "B")
+    return tuple(f"channel_{channel}" for channel in range(count))
+
+
+def _is_stacked(case: FoundCase) -> bool:
+    return case.stacked and len(case.files) == 1 and not case.is_raster and len(nifti.axes(case.files[0])) > 3
+
+
+def _label_reader(study: Study | None, selection: Selection, options: ImportOptions) -> LabelReader:
+    found = selection.found
+    pool = [case.label for case in found.cases if case.label]
+    declared = names_to_labels(options.label_names) if options.label_names else found.label_names
+    code = _mask_code(study, [path for path in pool if is_raster(path)])
+    reader = LabelReader(declared or {}, found.unjudged, code)
+    if study is None:
+        return reader if declared else reader.with_names_found(pool)
+    if not study.labelled_cases():
+        return reader if declared else reader.with_names_found(pool) if pool else reader.named(study.label_names)
+    if declared and declared != study.label_names:
+        raise InputError(
+            f"the classes {declared} are not those of the study, {study.label_names}; "
+            "rename them or import into another study"
+        )
+    return reader.named(study.label_names)
+
+
+def _mask_code(study: Study | None, masks: list[Path]) -> MaskCode | None:
+    """The code of earlier masks where their colours decided it, so that a colour keeps its class; else these masks'."""
+    for case in study.cases() if study and masks else []:
+        record = study.source(case.name) if study else None
+        if record and record.mask_colours and record.mask_colours.kind != "index":
+            return record.mask_colours.code()
+    return MaskCode.of(masks) if masks else None
+
+
+def _write(study: Study, item: _Checked, job: _Job, group: str | None) -> None:
+    case = item.case
+    if item.write_image:
+        info = SourceInfo(case.files[0].name, format_of(case.files[0]), case.is_raster, item.sha256)
+        image = read_scan(case) if case.is_raster or _is_stacked(case) else case.files
+        study.add_case(case.name, image, source=info, group=group, link=job.options.link, resume=True)
+    elif job.options.group is not None:
+        study.set_group(case.name, group)
+    if case.label is None or item.label_sha256 is None:
+        return
+    notes: tuple[str, ...] = ()
+    if item.write_label:
+        label, note = job.labels.read(case.label, nifti.read_geometry(study.case(case.name).image_paths[0]))
+        study.add_label(case.name, label.array, source="import")
+        notes = (note,) if note else ()
+    record = study.source(case.name)
+    if record is not None and record.label_sha256 is None:
+        code = job.labels.code if is_raster(case.label) else None
+        colours = MaskColours(kind=code.kind, levels=code.levels, colours=code.colours) if code else None
+        study.remember_source(
+            case.name,
+            label_name=case.label.name,
+            label_sha256=item.label_sha256,
+            mask_colours=colours,
+            notes=(*record.notes, *notes),
+        )
+
+
+def _summary(
+    study: Study, selection: Selection, checked: list[_Checked], groups: dict[str, str | None]
+) -> ImportSummary:
+    notes = list(selection.found.notes)
+    alone = [name for name, group in groups.items() if group is None]
+    if alone:
+        notes.append(f"--group does not match {len(alone)} names, such as {alone[0]}; each stands alone")
+    kept = [c.case.name for c in checked if c.label_sha256 and not c.write_label and not c.write_image]
+    own = [name for name in kept if not any(v.source == "import" for v in study.versions(name))]
+    if own:
+        notes.append(f"{len(own)} cases had a label of their own, such as {own[0]}, which was kept")
+    return ImportSummary(
+        study=study.root,
+        layout=selection.found.layout,
+        added=tuple(c.case.name for c in checked if c.write_image),
+        unchanged=tuple(c.case.name for c in checked if not c.write_image),
+        labelled=tuple(c.case.name for c in checked if c.write_label),
+        left_out=selection.left_out,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,242 @@
+"""Recognise how a source lays out its scans and labels: nnU-Net raw, MSD, or plain folders and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.io import find_cases
+from maskmatch_med.io.cases import (
+    IMAGE_FOLDERS,
+    LABEL_ENDINGS,
+    LABEL_FOLDERS,
+    CaseFiles,
+    files_in,
+    group_channels,
+    stem,
+)
+from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.study.settings import IGNORE, check_label_names
+
+
+@dataclass(frozen=True)
+class FoundCase:
+    """One scan of a source.
+
+    Args:
+        name: its name.
+        files: one file a channel; one file with all channels for a coloured picture or a 4D file of an MSD data set.
+        label: its label file.
+        is_raster: whether it is a 2D picture.
+        stacked: whether a fourth axis of the file holds channels, as MSD stores them.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    label: Path | None
+    is_raster: bool
+    stacked: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source holds.
+
+    Args:
+        layout: ``nnU-Net``, ``MSD`` or ``folder``.
+        name: of the data set.
+        cases: its scans in order of their names.
+        channel_names: as declared; None where nothing declares them.
+        label_names: as declared; None where nothing declares them.
+        unjudged: the label value that stands for "not judged".
+        notes: what was passed over, in sentences.
+    """
+
+    layout: str
+    name: str
+    cases: tuple[FoundCase, ...]
+    channel_names: tuple[str, ...] | None = None
+    label_names: dict[str, int] | None = None
+    unjudged: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def detect(source: Path, labels_dir: Path | None = None) -> Found:
+    """Find the scans and labels of a source; nothing is read but names and dataset.json.
+
+    Args:
+        source: a data set folder, a folder of scans, or one scan file.
+        labels_dir: where the labels lie, when not where they are looked for.
+
+    Raises:
+        InputError: no scan was found, dataset.json cannot be used, or none of the labels belongs to a scan.
+    """
+    if not source.exists():
+        raise InputError(f"there is no file or folder {source}")
+    declared = source / "dataset.json"
+    if labels_dir is None and declared.is_file():
+        content = _read_json(declared)
+        if "channel_names" in content and "file_ending" in content:
+            return _nnunet(source, content)
+        if "labels" in content and ("modality" in content or "training" in content):
+            return _msd(source, content)
+    return _folder(source, labels_dir)
+
+
+def _nnunet(source: Path, content: Mapping[str, Any]) -> Found:
+    where = source / "dataset.json"
+    ending = str(content["file_ending"])
+    if isinstance(content.get("dataset"), dict) and not (source / "imagesTr").is_dir():
+        cases = [_mapped(source, str(name), entry, where) for name, entry in sorted(content["dataset"].items())]
+    else:
+        folder = source / "imagesTr"
+        files = [f for f in files_in(folder) if f.name.endswith(ending)] if folder.is_dir() else []
+        cases = [_with_label(case, source / "labelsTr" / f"{case.name}{ending}") for case in group_channels(files)]
+    if not cases:
+        raise InputError(f"no scan found in {source / 'imagesTr'}: expected NAME_0000{ending}")
+    labels, unjudged = _named_values(content["labels"], where)
+    return Found(
+        layout="nnU-Net",
+        name=str(content.get("name", source.name)),
+        cases=tuple(sorted(cases, key=lambda case: case.name)),
+        channel_names=_channel_names(content["channel_names"], where),
+        label_names=labels,
+        unjudged=unjudged,
+    )
+
+
+def _mapped(source: Path, name: str, entry: Any, where: Path) -> FoundCase:
+    try:
+        files = tuple(source / str(image) for image in entry["images"])
+        label = source / str(entry["label"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where}: the entry {name!r} of \"dataset\" needs 'images' and 'label'") from error
+    return FoundCase(name, files, label, is_raster(files[0]))
+
+
+def _msd(source: Path, content: Mapping[str, Any]) -> Found:
+    where = source / "dataset.json"
+    labels, unjudged = _named_values(content["labels"], where)
+    training = content.get("training")
+    if isinstance(training, list) and training:
+        cases = [_msd_entry(source, entry, where) for entry in training if not _is_hidden(entry)]
+    else:
+        bare = [_with_label(case, source / "labelsTr" / case.channels[0].name) for case in find_cases([source])]
+        cases = [replace(case, stacked=True) for case in bare]
+    names = [case.name for case in cases]
+    if len(set(names)) != len(names):
+        raise InputError(f"{where} lists the scan {next(n for n in names if names.count(n) > 1)} more than once")
+    modality = content.get("modality")
+    return Found(
+        layout="MSD",
+        name=str(content.get("name", source.name)),
+        cases=tuple(sorted(cases, key=lambda case: case.name)),
+        channel_names=_channel_names(modality, where) if modality else None,
+        label_names=labels,
+        unjudged=unjudged,
+    )
+
+
+def _is_hidden(entry: Any) -> bool:
+    image = entry.get("image", "") if isinstance(entry, dict) else entry
+    return Path(str(image)).name.startswith(".")
+
+
+def _msd_entry(source: Path, entry: Any, where: Path) -> FoundCase:
+    if not isinstance(entry, dict) or "image" not in entry:
+        raise InputError(f"{where}: an entry of \"training\" needs 'image' and 'label', got {entry!r}")
+    image = source / str(entry["image"])
+    label = source / str(entry["label"]) if entry.get("label") else None
+    for path in filter(None, (image, label)):
+        if not path.is_file():
+            raise InputError(f"{where} lists {path}, which does not exist; complete the data set or correct the list")
+    return FoundCase(stem(image), (image,), label, is_raster(image), stacked=True)
+
+
+def _folder(source: Path, labels_dir: Path | None) -> Found:
+    cases = find_cases([source])
+    folder = labels_dir or _label_folder(source)
+    if folder is None:
+        return Found("folder", source.name, tuple(_with_label(case, None) for case in cases))
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder} with labels")
+    labels = _labels_by_name(folder, cases)
+    found = tuple(_with_label(case, labels.get(case.name)) for case in cases)
+    if labels and not any(case.label for case in found):
+        raise InputError(f"none of the {len(labels)} labels in {folder} is named as a scan of {source}; rename them")
+    if not labels and labels_dir:
+        raise InputError(f"no label found in {folder}; expected one file a scan, named as the scan")
+    lost = sorted(set(labels) - {case.name for case in cases})
+    notes = (f"{len(lost)} labels without a scan were passed over, such as {lost[0]}",) if lost else ()
+    return Found("folder", source.name, found, notes=notes)
+
+
+def _label_folder(source: Path) -> Path | None:
+    """``masks`` or alike in the source; beside it where the source is a folder of images itself."""
+    places = [source] if any((source / name).is_dir() for name in IMAGE_FOLDERS) else [source, source.parent]
+    for place in places if source.is_dir() else []:
+        for name in LABEL_FOLDERS:
+            if (place / name).is_dir() and place / name != source:
+                return place / name
+    return None
+
+
+def _labels_by_name(folder: Path, cases: Sequence[CaseFiles]) -> dict[str, Path]:
+    """The label files by the name of the scan they belong to: the same name, or with ``_mask`` or alike behind it."""
+    own = {path for case in cases for path in case.channels}
+    labels: dict[str, Path] = {}
+    for path in files_in(folder):
+        if path in own:
+            continue
+        name = stem(path)
+        ending = next((e for e in LABEL_ENDINGS if name.lower().endswith(e)), "")
+        key = name[: -len(ending)] if ending else name
+        if key in labels:
+            raise InputError(f"{labels[key]} and {path} are both labels of {key}; remove one of them")
+        labels[key] = path
+    return labels
+
+
+def _with_label(case: CaseFiles, label: Path | None) -> FoundCase:
+    return FoundCase(case.name, case.channels, label if label and label.is_file() else None, case.is_raster)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); correct it") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _channel_names(declared: Any, where: Path) -> tuple[str, ...]:
+    try:
+        return tuple(str(declared[key]) for key in sorted(declared, key=int))
+    except (TypeError, ValueError) as error:
+        raise InputError(f'{where}: the channels must be named as {{"0": "MRI", …}}, got {declared!r}') from error
+
+
+def _named_values(declared: Any, where: Path) -> tuple[dict[str, int], int | None]:
+    """Class names and the value of ``ignore``, from nnU-Net's ``{name: value}`` or MSD's ``{value: name}``."""
+    if not isinstance(declared, dict) or not declared:
+        raise InputError(f'{where} must declare "labels" as {{"background": 0, …}}, got {declared!r}')
+    if any(isinstance(value, list) for value in declared.values()):
+        raise InputError(f"{where} declares regions (lists of labels); declare one value a class")
+    try:
+        if all(str(key).isdigit() for key in declared):
+            labels = {str(name): int(value) for value, name in declared.items()}
+        else:
+            labels = {str(name): int(value) for name, value in declared.items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: every label needs a whole number, got {declared!r}") from error
+    if len(labels) != len(declared):
+        raise InputError(f"{where} gives one name to several labels: {declared!r}; rename them")
+    unjudged = labels.pop(IGNORE, None)
+    check_label_names(labels, str(where))
+    return labels, unjudged

@@ -1,0 +1,151 @@
+"""What an import is asked to do, and what it did."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.study.layouts import Found
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How scans are imported.
+
+    Args:
+        labels_dir: folder of the labels, when not found by itself.
+        label_names: names of the classes 1, 2, …; as declared or numbered where not given.
+        channels: names of the channels; as declared or numbered where not given.
+        splits: a ``splits.json`` with ``label_order`` and ``test``.
+        labelled: only the first so many of ``label_order`` come in with their label; all where not given.
+        group: regular expression found in the case name; its first group, or else the whole match, names the patient.
+        link: let images that can serve as they are be the same files, instead of copies.
+    """
+
+    labels_dir: Path | None = None
+    label_names: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    splits: Path | None = None
+    labelled: int | None = None
+    group: str | None = None
+    link: bool = False
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import did.
+
+    Args:
+        study: the study's folder.
+        layout: how the source was recognised: ``nnU-Net``, ``MSD`` or ``folder``.
+        added: cases that are new.
+        unchanged: cases that were there with the same bytes.
+        labelled: cases that got a label now.
+        left_out: scans that stay out: the test part, or not named in the splits.
+        notes: what the user should know, in sentences.
+    """
+
+    study: Path
+    layout: str
+    added: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    labelled: tuple[str, ...]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A ``splits.json``: the order in which cases are labelled, and the test part.
+
+    Args:
+        label_order: case names, the first to be labelled first.
+        test: case names that must never be trained on.
+    """
+
+    label_order: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Splits:
+        """Read the file.
+
+        Raises:
+            InputError: missing, damaged, or a name stands in it twice.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            order, test = content["label_order"], content.get("test", [])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f'cannot use {path}: expected JSON with "label_order" and "test", lists of names'
+            ) from error
+        if not all(isinstance(part, list) and all(isinstance(n, str) for n in part) for part in (order, test)):
+            raise InputError(f'{path}: "label_order" and "test" must be lists of case names')
+        both = [*order, *test]
+        if len(set(both)) != len(both):
+            raise InputError(f"{path} names {next(n for n in both if both.count(n) > 1)} more than once")
+        return cls(tuple(order), tuple(test))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cases come in, which of them with their label.
+
+    Args:
+        found: the source, with only the cases that come in; all of them still with their label files.
+        with_label: names of those whose label comes in.
+        left_out: names of those that stay out.
+    """
+
+    found: Found
+    with_label: frozenset[str]
+    left_out: tuple[str, ...]
+
+
+def select(found: Found, options: ImportOptions) -> Selection:
+    """Apply ``splits`` and ``labelled``.
+
+    Raises:
+        InputError: the splits name what the source lacks, or ask for more labels than there are.
+    """
+    names = [case.name for case in found.cases]
+    if options.splits is None:
+        if options.labelled is not None:
+            raise InputError("--labelled needs --splits, which tells whose labels come first")
+        return Selection(found, frozenset(case.name for case in found.cases if case.label), ())
+    splits = Splits.load(options.splits)
+    count = len(splits.label_order) if options.labelled is None else options.labelled
+    if not 0 <= count <= len(splits.label_order):
+        raise InputError(f"--labelled {count} is not between 0 and the {len(splits.label_order)} of {options.splits}")
+    lost = sorted(set(splits.label_order) - set(names))
+    if lost:
+        raise InputError(f"{options.splits} names {lost[0]} ({len(lost)} such), which is not among the scans")
+    with_label = splits.label_order[:count]
+    labels = {case.name for case in found.cases if case.label}
+    bare = [name for name in with_label if name not in labels]
+    if bare and options.labelled is not None:
+        raise InputError(f"{bare[0]} is among the first {count} of {options.splits} but has no label file")
+    wanted = set(splits.label_order)
+    kept = replace(found, cases=tuple(case for case in found.cases if case.name in wanted))
+    return Selection(kept, frozenset(set(with_label) & labels), tuple(n for n in names if n not in wanted))
+
+
+def group_of(name: str, pattern: str | None) -> str | None:
+    """The patient group of a case by the regular expression ``pattern``; None where it does not match.
+
+    Raises:
+        InputError: the pattern is no regular expression.
+    """
+    if pattern is None:
+        return None
+    try:
+        match = re.search(pattern, name)
+    except re.error as error:
+        raise InputError(f"--group {pattern!r} is not a regular expression: {error}") from error
+    if match is None:
+        return None
+    return match.group(1) if match.re.groups else match.group(0)
