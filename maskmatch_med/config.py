@@ -13,7 +13,7 @@ from maskmatch_med.errors import InputError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OptimiserConfig(_Section):
@@ -34,6 +34,12 @@ class SpatialConfig(_Section):
     rotation_probability: float = Field(default=0.3, ge=0, le=1)
     zoom: tuple[float, float] = (0.75, 1.35)
     zoom_probability: float = Field(default=0.3, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _zoom_range(self) -> SpatialConfig:
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom must be two positive factors, the smaller first, got {self.zoom}")
+        return self
 
 
 class MaskingConfig(_Section):

@@ -5,10 +5,12 @@ Source: Tarvainen and Valpola, NeurIPS 2017; [fork] decay ramped as min(1 − 1/
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
+from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMATeacher:
@@ -32,10 +34,13 @@ class EMATeacher:
             iteration: t ≥ 0; at 0 the teacher becomes the student.
         """
         keep = min(1 - 1 / (iteration + 1), self.decay)
-        current = student.state_dict()
-        for name, averaged in self.network.state_dict().items():
-            value = current[name].detach()
+        for averaged, value in zip(_tensors(self.network), _tensors(student), strict=True):
             if averaged.is_floating_point():
-                averaged.lerp_(value.to(averaged.dtype), 1 - keep)
+                averaged.lerp_(value.to(averaged), 1 - keep)
             else:
                 averaged.copy_(value)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers, each once: a state_dict repeats those that a network holds under several names."""
+    return chain(network.parameters(), network.buffers())

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from monai.networks.nets import DynUNet
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from maskmatch_med.errors import StudyError
@@ -43,9 +43,12 @@ def heads(output: Tensor, plan: Plan) -> tuple[Tensor, ...]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write the weights as safetensors, whole or not at all."""
+    """Write the weights as safetensors, whole or not at all.
+
+    A tensor that a network holds under several names, as ``DynUNet`` does, is written once.
+    """
     partial = path.with_suffix(".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, partial)
+    save_model(network, str(partial))
     partial.replace(path)
 
 
@@ -56,6 +59,13 @@ def load_weights(network: nn.Module, path: Path, device: torch.device | str = "c
         StudyError: the file is missing, damaged, or belongs to another network.
     """
     try:
-        network.load_state_dict(load_file(path, device=str(device)))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise StudyError(f"cannot load the weights {path}: {str(error).splitlines()[0]}") from error
+        load_model(network, path, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise StudyError(
+            f"cannot read the weights {path}: {error}; copy the model folder again, or train it"
+        ) from error
+    except RuntimeError as error:
+        raise StudyError(
+            f"the weights {path} belong to another network than the plan describes; restore the plan.json they were "
+            "trained with"
+        ) from error

@@ -32,7 +32,10 @@ def draw_cutmix(
     generator: Generator,
     share: tuple[float, float] = (0.02, 0.4),
 ) -> CutMixDraw:
-    """Draw one box an item, covering ``share`` of the view; with one item in the batch nothing is mixed."""
+    """Draw one box an item, covering ``share`` of the view; with one item in the batch nothing is mixed.
+
+    The aspects are divided by their geometric mean, so that they change the box's form and not its volume.
+    """
     inside = torch.zeros(batch, 1, *shape, dtype=torch.bool)
     shift = int(torch.randint(1, max(batch, 2), (), generator=generator))
     partner = (torch.arange(batch) + shift) % batch
@@ -41,11 +44,12 @@ def draw_cutmix(
         if batch == 1 or drawn[0] >= probability:
             continue
         edge = (share[0] + (share[1] - share[0]) * float(drawn[1])) ** (1 / len(shape))
+        aspects = 0.7 + 0.6 * drawn[2::2]
+        aspects /= aspects.log().mean().exp()
         box: list[slice[int, int, None]] = []
-        for axis, n in enumerate(shape):
-            aspect = 0.7 + 0.6 * float(drawn[2 + 2 * axis])
+        for n, aspect, place in zip(shape, aspects.tolist(), drawn[3::2].tolist(), strict=True):
             length = min(n, max(1, round(n * edge * aspect)))
-            start = int((n - length + 1) * float(drawn[3 + 2 * axis]))
+            start = int((n - length + 1) * place)
             box.append(slice(start, start + length))
         inside[item, 0][tuple(box)] = True
     return CutMixDraw(partner, inside)
