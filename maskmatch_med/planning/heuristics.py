@@ -56,12 +56,12 @@ ALLOWANCES: dict[tuple[Budget, int], dict[Preset, Allowance]] = {
     ("cpu", 3): {
         "quick": Allowance(48**3, 2, 16, 64, 4),
         "balanced": Allowance(64 * 64 * 48, 2, 16, 128, 5),
-        "best": Allowance(80 * 80 * 64, 2, 32, 256, 6, deep=True, round_up=True),
+        "best": Allowance(80 * 80 * 64, 2, 16, 256, 6, deep=True, round_up=True),
     },
     ("cpu", 2): {
         "quick": Allowance(192**2, 4, 16, 128, 5),
         "balanced": Allowance(256**2, 4, 16, 256, 6),
-        "best": Allowance(384**2, 6, 32, 512, 7, deep=True, round_up=True),
+        "best": Allowance(384**2, 6, 16, 512, 7, deep=True, round_up=True),
     },
     ("gpu", 3): {
         "quick": Allowance(96**3, 2, 32, 320, 6, deep=True, round_up=True),
