@@ -17,6 +17,7 @@ from maskmatch_med.study.case import Case
 from maskmatch_med.study.catalogue import read_catalogue, write_catalogue
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.study.study import Study
+from maskmatch_med.study.versions import recover_version
 from maskmatch_med.volume import Geometry, Volume
 
 Severity = Literal["error", "warning", "note"]
@@ -48,7 +49,7 @@ def check_study(root: Path, progress: Callable[[int, int, str], None] | None = N
     """
     study = Study.at(root)
     findings = list(_study_findings(study))
-    names = study.case_names()
+    names = study.folder.names()
     for done, name in enumerate(names):
         if progress is not None:
             progress(done, len(names), f"checking {name}")
@@ -76,10 +77,10 @@ def repair_study(root: Path) -> list[str]:
         for path in _leftovers(study.root):
             path.unlink()
             done.append(f"removed the unfinished file {path.relative_to(study.root)}")
-        done += [f"wrote sources/{n}.json anew from the scan" for n in study.case_names() if _restore(study, n)]
+        done += [f"wrote sources/{n}.json anew from the scan" for n in study.folder.names() if _restore(study, n)]
         catalogue_was_right = _catalogue_is_right(study)
-        with study.editing():
-            adopted = study.view().refresh() if study.view().is_stale() else []
+        done += [f"wrote {p.relative_to(study.root)} anew" for p in _recover_versions(study)]
+        adopted = study.view().refresh()
         write_catalogue(study.root, study.cases())
         done += [f"the label of {name}, changed by another program, became a new version" for name in adopted]
         if not catalogue_was_right:
@@ -89,14 +90,14 @@ def repair_study(root: Path) -> list[str]:
 
 def _study_findings(study: Study) -> Iterator[Finding]:
     root = study.root
-    for name in study.incomplete_names():
+    for name in study.folder.incomplete_names():
         yield Finding("error", name, f"{root / 'imagesTr'} lacks a channel of {name}", "import its scan again")
-    known = {*study.case_names(), *study.incomplete_names()}
+    known = {*study.folder.names(), *study.folder.incomplete_names()}
     for folder, names in (("labelsTr", _label_names(root)), ("history", _history_names(root))):
         for name in sorted(names - known):
             todo = f"add its scan as imagesTr/{name}_0000.nii.gz or move the label away"
             yield Finding("error", name, f"{root / folder} has a label {name} without a scan", todo)
-    if not study.case_names():
+    if not study.folder.names():
         yield Finding("warning", None, f"{root} holds no scan", "import some with `maskmatch import`")
     if study.lock.path.exists() and study.lock.holder() is None:
         yield Finding("note", None, f"{study.lock.path} was left by a process that has ended", REPAIR)
@@ -165,9 +166,19 @@ def _label_findings(study: Study, case: Case, geometry: Geometry) -> Iterator[Fi
 
 def _restore(study: Study, name: str) -> bool:
     try:
-        return study.restore_source(name)
+        return study.folder.restore_sidecar(name)
     except InputError:
         return False
+
+
+def _recover_versions(study: Study) -> list[Path]:
+    """Write damaged version sidecars anew from the voxels they describe; those are not touched."""
+    return [
+        path
+        for name in study.folder.names()
+        for path in sorted((study.root / "history" / name).glob("[0-9]*.json"))
+        if recover_version(study.root, name, path.stem, study.label_names)
+    ]
 
 
 def _catalogue_is_right(study: Study) -> bool:

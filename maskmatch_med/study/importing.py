@@ -131,7 +131,7 @@ class _Job:
         if record is None:
             self._refuse_other_images(case)
             return True
-        return case.name in self.study.incomplete_names()
+        return case.name in self.study.folder.incomplete_names()
 
     def _refuse_other_images(self, case: FoundCase) -> None:
         """Images without a sidecar are what an interrupted import left, or another program's: those must be equal."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,14 +20,13 @@ from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.alignment import refuse_unknown_values
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.catalogue import write_catalogue
+from maskmatch_med.study.folder import CaseFolder
 from maskmatch_med.study.lock import FolderLock
-from maskmatch_med.study.records import LabelVersion, SourceRecord, file_sha256, load_record, save_record
+from maskmatch_med.study.records import LabelVersion, SourceRecord, file_sha256, save_record
 from maskmatch_med.study.settings import StudySettings, check_label_names, read_settings, write_dataset_json
 from maskmatch_med.study.versions import Authorship
 from maskmatch_med.study.view import LabelView
 from maskmatch_med.volume import Array, Volume
-
-_IMAGE = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})\.nii\.gz$")
 
 
 class Study:
@@ -40,6 +38,7 @@ class Study:
     def __init__(self, root: Path, settings: StudySettings) -> None:
         self.root = root
         self._settings = settings
+        self.folder = CaseFolder(root, len(settings.channel_names))
         self._lock = FolderLock(root / ".lock", "writing to the study")
 
     @classmethod
@@ -155,16 +154,7 @@ class Study:
         Raises:
             StudyError: a sidecar is damaged.
         """
-        return [self._load(name) for name in self.case_names()]
-
-    def case_names(self) -> list[str]:
-        """Names of all cases with every channel present, in order; only names are looked at."""
-        found: dict[str, set[int]] = {}
-        for match in map(_IMAGE.match, self._image_files()):
-            if match:
-                found.setdefault(match["name"], set()).add(int(match["channel"]))
-        wanted = set(range(len(self.channel_names)))
-        return sorted(name for name, channels in found.items() if channels >= wanted)
+        return [self.folder.load(name) for name in self.folder.names()]
 
     def case(self, name: str) -> Case:
         """One case.
@@ -172,9 +162,9 @@ class Study:
         Raises:
             StudyError: there is none of that name.
         """
-        if not all(path.is_file() for path in self._image_paths(name)):
+        if not all(path.is_file() for path in self.folder.image_paths(name)):
             raise StudyError(f"{self.root} has no case {name!r}; `maskmatch info {self.root}` lists them")
-        return self._load(name)
+        return self.folder.load(name)
 
     def labelled_cases(self) -> list[Case]:
         """The cases with a label, complete or partial."""
@@ -182,8 +172,7 @@ class Study:
 
     def source(self, name: str) -> SourceRecord | None:
         """Where a case came from; None where it was put into the folder by another program."""
-        path = self._source_path(name)
-        return load_record(path, SourceRecord) if path.is_file() else None
+        return self.folder.source(name)
 
     def versions(self, name: str) -> list[LabelVersion]:
         """All label versions of a case, oldest first."""
@@ -223,11 +212,11 @@ class Study:
             )
         info = source or _told_from(files, name)
         with self.editing():
-            images = any(path.exists() for path in self._image_paths(name))
-            if not resume and (images or self._source_path(name).exists()):
+            images = any(path.exists() for path in self.folder.image_paths(name))
+            if not resume and (images or self.folder.sidecar(name).exists()):
                 raise StudyError(f"{self.root} has a case {name!r} already; rename the new scan")
             self._write_case(name, files, info, group=group, link=link)
-        return self._load(name)
+        return self.folder.load(name)
 
     def add_label(
         self,
@@ -278,16 +267,16 @@ class Study:
 
     def set_group(self, name: str, group: str | None) -> None:
         """Put a case into a patient group, or take it out with None."""
-        record = self.source(name) or self._record_from_file(name)
+        record = self.folder.source_or_image(name)
         if record.group != group:
             with self.editing():
-                save_record(self._source_path(name), record.model_copy(update={"group": group}))
+                save_record(self.folder.sidecar(name), record.model_copy(update={"group": group}))
 
     def remember_source(self, name: str, **changes: object) -> None:
         """Change fields of a case's :class:`SourceRecord`."""
-        record = self.source(name) or self._record_from_file(name)
+        record = self.folder.source_or_image(name)
         with self.editing():
-            save_record(self._source_path(name), record.model_copy(update=changes))
+            save_record(self.folder.sidecar(name), record.model_copy(update=changes))
 
     @contextmanager
     def editing(self) -> Iterator[None]:
@@ -313,23 +302,7 @@ class Study:
 
     def view(self) -> LabelView:
         """What nnU-Net sees of this study."""
-        return LabelView(self.root, self._settings, self.case_names())
-
-    def restore_source(self, name: str) -> bool:
-        """Write a missing or damaged sidecar anew from the image; whether that was needed."""
-        try:
-            if self.source(name) is not None:
-                return False
-        except StudyError:
-            pass
-        save_record(self._source_path(name), self._record_from_file(name))
-        return True
-
-    def incomplete_names(self) -> list[str]:
-        """Cases of which a channel is missing: an import was cut short, or files were deleted."""
-        started = {m["name"] for m in map(_IMAGE.match, self._image_files()) if m}
-        started |= {p.stem for p in (self.root / "sources").glob("*.json")}
-        return sorted(started - set(self.case_names()))
+        return LabelView(self.root, self._settings, self.folder.names())
 
     def _write_case(
         self, name: str, image: Sequence[Path] | Volume, info: SourceInfo, *, group: str | None, link: bool
@@ -345,35 +318,11 @@ class Study:
             group=group,
             notes=(*info.notes, *notes),
         )
-        save_record(self._source_path(name), record)
+        save_record(self.folder.sidecar(name), record)
 
     def _image_files(self) -> list[str]:
         folder = self.root / "imagesTr"
         return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-
-    def _image_paths(self, name: str) -> tuple[Path, ...]:
-        count = len(self.channel_names)
-        return tuple(self.root / "imagesTr" / f"{name}_{c:04d}.nii.gz" for c in range(count))
-
-    def _source_path(self, name: str) -> Path:
-        return self.root / "sources" / f"{name}.json"
-
-    def _load(self, name: str) -> Case:
-        record = self.source(name) or self._record_from_file(name)
-        version = versions.latest_name(self.root, name)
-        return Case(
-            name=name,
-            image_paths=self._image_paths(name),
-            shape=record.shape,
-            group=record.group,
-            source_name=record.source_name,
-            is_raster=record.is_raster,
-            label=versions.load_version(self.root, name, version) if version else None,
-        )
-
-    def _record_from_file(self, name: str) -> SourceRecord:
-        path = self._image_paths(name)[0]
-        return SourceRecord(source_name=path.name, format="nifti", shape=nifti.read_geometry(path).shape)
 
 
 def _told_from(image: Sequence[Path] | Volume, name: str) -> SourceInfo:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from maskmatch_med.io import LabelMap, write_segmentation
+from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.io import LabelMap, read_labels, write_segmentation
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.records import LabelVersion, file_sha256, load_record, save_record
 
@@ -70,18 +71,39 @@ def add_version(
     taken = [int(m[1]) for m in (_NUMBER.match(p.name) for p in folder.iterdir()) if m]
     name = f"{max(taken, default=0) + 1:04d}"
     path = folder / f"{name}.nii.gz"
+    parent = authorship.parent or latest_name(root, case)
     write_segmentation(path, labels.array, labels.geometry)
+    return _save(path, labels, label_names, replace(authorship, parent=parent))
+
+
+def recover_version(root: Path, case: str, version: str, label_names: dict[str, int]) -> bool:
+    """Write a damaged sidecar anew from its voxels, with the source ``recovered``; whether that was done."""
+    try:
+        load_version(root, case, version)
+    except StudyError:
+        path = root / "history" / case / f"{version}.nii.gz"
+        try:
+            labels = read_labels(path, unjudged=UNJUDGED)
+        except InputError:
+            return False
+        _save(path, labels, label_names, Authorship("recovered"))
+        return True
+    return False
+
+
+def _save(path: Path, labels: LabelMap, label_names: dict[str, int], authorship: Authorship) -> LabelVersion:
+    name = path.name.removesuffix(".nii.gz")
     version = LabelVersion(
-        case=case,
+        case=path.parent.name,
         version=name,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         author=authorship.author,
         source=authorship.source,
-        parent=authorship.parent or latest_name(root, case),
+        parent=authorship.parent,
         complete=not bool((labels.array == UNJUDGED).any()),
         label_names=label_names,
         sha256=file_sha256(path),
         path=path,
     )
-    save_record(folder / f"{name}.json", version)
+    save_record(path.with_name(f"{name}.json"), version)
     return version
