@@ -54,15 +54,18 @@ class MaskCode:
 
         Colours: black is the background (without black the most frequent colour), the others follow in ascending
         order of red, green, blue. Grey levels: 0 and 255 alone are background and foreground; levels up to 31, with or
-        without 255, are class numbers; other levels are classes in ascending order.
+        without 255, are class numbers; other levels are classes in ascending order. In a picture with a palette of
+        colours (not GIF) the stored index is the class.
 
         Raises:
             InputError: a mask cannot be read, grey and coloured masks are mixed, or there are more than 64 colours.
         """
         greys: dict[int, int] = {}
         colours: dict[int, int] = {}
+        indexed = False
         for path in paths:
-            pixels = _read_mask_pixels(path)
+            pixels, has_palette = _read_mask_pixels(path)
+            indexed |= has_palette
             counts = colours if pixels.ndim == 3 else greys
             values, numbers = np.unique(_packed(pixels), return_counts=True)
             if len(values) > MAX_COLOURS:
@@ -72,6 +75,8 @@ class MaskCode:
                 )
             for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
                 counts[value] = counts.get(value, 0) + number
+        if indexed and not colours:
+            return cls("index")
         if colours:
             for value, number in greys.items():
                 grey = _pack((value, value, value))
@@ -103,7 +108,7 @@ class MaskCode:
         Raises:
             InputError: the mask cannot be read or holds a colour or level outside this code.
         """
-        pixels = _read_mask_pixels(path)
+        pixels, _ = _read_mask_pixels(path)
         if self.kind == "index":
             labels = self._decode_index(pixels, path)
         else:
@@ -173,19 +178,22 @@ def _palette() -> bytes:
     return bytes(value for entry in entries for value in entry)
 
 
-def _read_mask_pixels(path: Path) -> Array:
-    """The pixels of a mask: (rows, columns) integers, or (rows, columns, 3) uint8 where a colour occurs."""
+def _read_mask_pixels(path: Path) -> tuple[Array, bool]:
+    """The pixels of a mask, and whether they are indices into a palette of colours.
+
+    (rows, columns) integers, or (rows, columns, 3) uint8 where a colour occurs.
+    """
     picture = open_picture(path)
     pixels = to_grey_or_rgb(picture)
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     elif picture.mode == "P" and path.suffix.lower() != ".gif":
-        pixels = np.asarray(picture)
+        return np.asarray(picture), True
     if pixels.dtype.kind == "f":
         if not np.array_equal(pixels, np.round(pixels)):
             raise InputError(f"the mask {path} holds fractions; expected whole class numbers")
         pixels = pixels.astype(np.int64)
-    return _without_jpeg_noise(pixels, path) if path.suffix.lower() in LOSSY_SUFFIXES else pixels
+    return (_without_jpeg_noise(pixels, path) if path.suffix.lower() in LOSSY_SUFFIXES else pixels), False
 
 
 def _without_jpeg_noise(pixels: Array, path: Path) -> Array:

@@ -43,7 +43,9 @@ def is_raster(path: Path) -> bool:
 
 
 def read_raster(path: Path) -> tuple[NDArray[np.float32], Geometry]:
-    """Read a picture as (C, X, Y, 1) float32 and its grid: C is 1 for grey modes, else 3; alpha is dropped.
+    """Read a picture as (C, X, Y, 1) float32 and its grid.
+
+    C is 1 for grey modes and palettes of greys, else 3; alpha is dropped.
 
     Raises:
         InputError: missing, damaged, too large, or of several pages.
@@ -60,7 +62,7 @@ def slice_geometry(columns: int, rows: int) -> Geometry:
 
 
 def to_grey_or_rgb(picture: Image.Image) -> Array:
-    """The pixels as (rows, columns) for grey modes, else (rows, columns, 3) uint8."""
+    """The pixels as (rows, columns) for grey modes and palettes of greys, else (rows, columns, 3) uint8."""
     if picture.mode == "LA":
         return np.asarray(picture.getchannel("L"))
     if picture.mode == "1":
@@ -69,8 +71,9 @@ def to_grey_or_rgb(picture: Image.Image) -> Array:
         return np.asarray(picture)
     if picture.mode == "RGBA":
         return np.asarray(picture)[..., :3]
-    if picture.mode == "P" and "transparency" in picture.info:
-        return np.asarray(picture.convert("RGBA"))[..., :3]
+    if picture.mode == "P":
+        pixels = np.asarray(picture.convert("RGBA" if "transparency" in picture.info else "RGB"))[..., :3]
+        return pixels[..., 0] if (pixels == pixels[..., :1]).all() else pixels
     return np.asarray(picture.convert("RGB"))
 
 
