@@ -60,13 +60,13 @@ def curve_figure(logs: Mapping[str, Log]) -> Figure | None:
     Returns:
         ``None`` where there is nothing to draw.
     """
-    terms = sorted({key for log in logs.values() for line in log for key in line if key.startswith("loss")})
+    terms = list(dict.fromkeys(key for log in logs.values() for line in log for key in line if key.startswith("loss")))
     panels = [key for key in ("val_dice", *terms) if any(_series(log, key)[0] for log in logs.values())]
     if not panels:
         return None
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.7 * columns, 2.7 * rows), dpi=110)
+    figure = Figure(figsize=(11.0 * columns / 3 if columns != 2 else 9.0, 2.7 * rows), dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, key in zip(grid, panels, strict=False):
         for rank, (model, log) in enumerate(logs.items()):
@@ -105,7 +105,8 @@ def inline_svg(figure: Figure, label: str) -> str:
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue().decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
-    text = text.replace(_INK, "currentColor").replace(_GRID, "var(--line, #d5dbe1)")
+    text = text.replace(_INK, "currentColor").replace(_GRID, f"var(--line, {_GRID})")
+    text = text.replace(PALETTE[0].lower(), f"var(--series, {PALETTE[0]})")
     return re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1)
 
 

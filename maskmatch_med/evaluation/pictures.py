@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
@@ -160,7 +161,8 @@ def _draw(axes: Axes, view: _View, model: str, classes: Mapping[str, int]) -> No
     axes.set_axis_off()
     places = ((0.015, 0.5, view.ends[0], "left"), (0.985, 0.5, view.ends[1], "right"), (0.5, 0.02, view.name, "center"))
     for x, y, text, side in places:
-        axes.text(x, y, text, color=_TEXT, fontsize=8, alpha=0.8, ha=side, transform=axes.transAxes)
+        label = axes.text(x, y, text, color=_TEXT, fontsize=8, ha=side, transform=axes.transAxes)
+        label.set_path_effects([withStroke(linewidth=2.5, foreground=_PAPER)])
 
 
 def _key(figure: Figure, classes: Mapping[str, int]) -> None:
