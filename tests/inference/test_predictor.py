@@ -344,7 +344,7 @@ network = torch.nn.Sequential(
 )
 scan = np.random.default_rng(0).standard_normal((1, 512, 512, 300), dtype=np.float32)
 volume = Volume(scan, Geometry((512, 512, 300), np.diag([-0.8, -0.8, 1.0, 1.0])))
-made = Predictor(network, plan, PredictOptions()).predict(volume)
+made = Predictor(network, plan, PredictOptions(overlap=0.25)).predict(volume)
 assert made.labels.shape == (512, 512, 300) and made.labels.max() <= 4
 status = open("/proc/self/status").read() if sys.platform == "linux" else ""
 peak = [line for line in status.splitlines() if line.startswith("VmHWM")]
