@@ -128,9 +128,9 @@ def _declared(record: Path) -> tuple[dict[str, int], int]:
     """Label names of nnU-Net's or the MSD's dataset.json, and the value that means "not judged"."""
     try:
         labels = json.loads(record.read_text(encoding="utf-8"))["labels"]
-        names = {str(k): _number(v) for k, v in labels.items()}
-        if labels and all(str(k).isdigit() for k in labels):
-            names = {str(v): int(k) for k, v in labels.items()}
+        by_value = bool(labels) and all(str(k).isdigit() for k in labels)
+        names = {str(v): _number(k) for k, v in labels.items()} if by_value else None
+        names = names or {str(k): _number(v) for k, v in labels.items()}
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
             f"cannot read the labels in {record}: {error!r}; expected a map of names and values"
@@ -142,7 +142,9 @@ def _declared(record: Path) -> tuple[dict[str, int], int]:
 def _number(value: Any) -> int:
     if isinstance(value, list):
         raise InputError(f"label regions such as {value} are not scored; give the names and values of single labels")
-    return int(value) if str(value).isdigit() else -1
+    if not str(value).isdigit() or int(value) > UNJUDGED:
+        raise InputError(f"a label in dataset.json has the value {value!r}, expected a whole number up to {UNJUDGED}")
+    return int(value)
 
 
 def _code_of(paths: Mapping[str, Path]) -> MaskCode | None:

@@ -174,6 +174,7 @@ def test_an_undeclared_label_is_refused(folders: tuple[Path, Path]):
         ("{", "cannot read the labels"),
         ('{"name": 1}', "cannot read the labels"),
         ('{"labels": {"x": [1, 2]}}', "region"),
+        ('{"labels": {"x": "one"}}', "the value 'one'"),
     ],
 )
 def test_a_bad_dataset_json_is_named(folders: tuple[Path, Path], content: str, message: str):
