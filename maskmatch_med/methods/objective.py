@@ -105,7 +105,7 @@ class Objective:
         """
         image, labels = self.labelled_view(batch, generator)
         inputs, targets = [image], list[PseudoLabels]()
-        if self.uses_unlabelled(progress):
+        if self.uses_unlabelled(progress) and len(batch.unlabelled):
             weak, pseudo = self.teach(teacher, batch, generator)
             for term in self.terms.values():
                 image, target = term.view(weak, pseudo, generator)
@@ -159,10 +159,10 @@ class Objective:
     def _members(
         self, teacher: nn.Module, source: Tensor, draw: SpatialDraw, scales: tuple[float, ...]
     ) -> dict[float, tuple[Tensor, Tensor]]:
-        patch_vox, spacing_mm = self.plan.patch_vox, self.plan.spacing_mm
+        patch_vox = self.plan.patch_vox
         members = {}
         for scale in scales:
-            factors = axis_factors(scale, spacing_mm)
+            factors = axis_factors(scale, self.plan.scaled_axes)
             if self.config.pseudo_labels.scale_mode == "resize":
                 weak = apply_spatial(source, draw, patch_vox)
                 members[scale] = resized_probabilities(teacher, weak, factors, self.plan.network.divisor)

@@ -50,9 +50,9 @@ class PseudoLabels:
         return PseudoLabels(*(apply_cutmix(part, draw) for part in parts))
 
 
-def axis_factors(scale: float, spacing_mm: Sequence[float]) -> tuple[float, ...]:
-    """The factor of each axis at one scale; an axis more than three times coarser than the finest is left alone."""
-    return tuple(1.0 if s > 3 * min(spacing_mm) else scale for s in spacing_mm)
+def axis_factors(scale: float, scaled_axes: Sequence[bool]) -> tuple[float, ...]:
+    """The factor of each axis at one scale; thin through-plane axes (``Plan.scaled_axes``) are left alone."""
+    return tuple(scale if scaled else 1.0 for scaled in scaled_axes)
 
 
 @torch.no_grad()

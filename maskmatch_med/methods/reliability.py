@@ -34,14 +34,15 @@ class ScaleReliability:
     def measure(self, probabilities: Mapping[float, Tensor], ensemble: Tensor, labels: Tensor) -> None:
         """Add one labelled batch: each scale's (B, K, *spatial), their mean, and labels (B, *spatial), 255 unjudged."""
         one = probabilities[1.0]
-        rows = [torch.stack([_overlap(p, labels), _overlap((p + one) / 2, labels)]) for p in probabilities.values()]
+        members = [probabilities[scale] for scale in self.scales]
+        rows = [torch.stack([_overlap(p, labels), _overlap((p + one) / 2, labels)]) for p in members]
         rows.append(_overlap(ensemble, labels).expand(2, -1, -1))
         self.counts = self.keep * self.counts + torch.stack(rows).double().cpu()
 
     def dice(self) -> dict[str, float]:
         """Mean foreground Dice of each scale, and of the ensemble; empty before the first measurement."""
         names = [f"{scale:g}" for scale in self.scales] + ["ensemble"]
-        return {name: float(value) for name, value in zip(names, self._dice()[:, 0], strict=True) if self.counts.any()}
+        return {name: float(value) for name, value in zip(names, self._dice()[:, 0], strict=True) if self._measured()}
 
     def weights(self, gate: bool = True) -> dict[float, float]:
         """1 for each scale that may enter, 0 for the others; scale 1 always enters.
@@ -50,11 +51,15 @@ class ScaleReliability:
         """
         paired = self._dice()[:, 1]
         floor = paired[self.scales.index(1.0)]
-        measured = bool(self.counts.any())
+        measured = self._measured()
         return {
             scale: 1.0 if scale == 1.0 or not gate or (measured and paired[i] >= floor) else 0.0
             for i, scale in enumerate(self.scales)
         }
+
+    def _measured(self) -> bool:
+        """Whether scale 1 has met a structure, drawn or predicted: without one there is no Dice to compare with."""
+        return bool(self.counts[self.scales.index(1.0), 0, 1, 1:].any())
 
     def _dice(self) -> Tensor:
         overlap, total = self.counts[:, :, 0, 1:], self.counts[:, :, 1, 1:]

@@ -81,7 +81,8 @@ def apply_spatial(source: Tensor, draw: SpatialDraw, patch_vox: Sequence[int], *
     device = source.device
     axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch_vox]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, dims)
-    points = offsets @ draw.matrix.to(device).transpose(1, 2)
+    with torch.autocast(device.type, enabled=False):  # half precision would round places to half a voxel
+        points = offsets @ draw.matrix.to(device).transpose(1, 2)
     size = torch.tensor(source.shape[2:], device=device, dtype=torch.float32)
     grid = (points * 2 / size).flip(-1).reshape(len(source), *patch_vox, dims)
     mode = "nearest" if nearest else "bilinear"
