@@ -192,6 +192,8 @@ def _open(path: Path) -> Any:
             _guard_size(image, path)
     except InputError:
         raise
+    except ImageFileError as error:
+        raise InputError(f"{path} is cut off or not a NIfTI file at all; check the file or export it anew") from error
     except _BROKEN as error:
         raise InputError(f"cannot read {path} as NIfTI ({_reason(error)}); check the file or export it anew") from error
     return image

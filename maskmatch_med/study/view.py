@@ -68,11 +68,17 @@ class LabelView:
                 return True
             if entry.ignore not in {None, self.settings.ignore_value}:
                 return True
-        listed = read_dataset_json(self.root).get("dataset")
+        content = read_dataset_json(self.root)
+        partial = any(entry.ignore is not None for entry in entries.values())
+        if content["labels"].get(IGNORE) != (self.settings.ignore_value if partial else None):
+            return True
+        listed = content.get("dataset")
         return not isinstance(listed, dict) or set(listed) != set(entries) & set(self.cases)
 
     def refresh(self) -> list[str]:
         """Adopt labels changed by other programs, then write what differs from the history. Needs the study's lock.
+
+        What the view remembers is written last, so that a process that dies before leaves a view known to be stale.
 
         Returns:
             Names of the cases whose changed label became a new version.
@@ -93,9 +99,9 @@ class LabelView:
             version = load_version(self.root, case, name)
             partial |= not version.complete
             entries[case] = entry if case in broken and entry else self._write(version, entry)
+        write_dataset_json(self.root, self.settings, sorted(entries), ignore=partial)
         if entries != old:
             _save_entries(self.root, entries)
-        write_dataset_json(self.root, self.settings, sorted(entries), ignore=partial)
         return adopted
 
     def edit_problem(self, case: str) -> str | None:
@@ -134,11 +140,22 @@ class LabelView:
         path = self._file(case)
         if not path.is_file() or (entry and (_untouched(path, entry) or file_sha256(path) == entry.sha256)):
             return None
+        name = latest_name(self.root, case)
+        if name is not None and self._shows(path, load_version(self.root, case, name)):
+            return None
         unjudged = entry.ignore if entry and entry.ignore is not None else declared
         image = self.root / "imagesTr" / f"{case}_0000{FILE_ENDING}"
         labels, _ = on_grid(read_labels(path, unjudged=unjudged), nifti.read_geometry(image), path)
         refuse_unknown_values(labels, self.settings.label_names, path)
         return labels
+
+    def _shows(self, path: Path, version: LabelVersion) -> bool:
+        """Whether a file shows this version already: it was written by a process that died before it noted so."""
+        try:
+            shown = read_labels(path, unjudged=self.settings.ignore_value)
+        except InputError:
+            return False
+        return bool(np.array_equal(shown.array, version.read().array))
 
     def _write(self, version: LabelVersion, entry: ViewEntry | None) -> ViewEntry:
         path = self._file(version.case)

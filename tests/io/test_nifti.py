@@ -228,7 +228,7 @@ def test_missing_unknown_and_foreign_files(tmp_path):
         read_volume(tmp_path / "none.nii.gz")
     with pytest.raises(InputError, match=r"x\.txt: expected NIfTI"):
         read_volume(tmp_path / "x.txt")
-    with pytest.raises(InputError, match="as NIfTI"):
+    with pytest.raises(InputError, match="not a NIfTI file"):
         read_volume(tmp_path / "x.nii.gz")
 
 
@@ -248,15 +248,15 @@ def test_writing_refuses_what_does_not_fit(tmp_path):
 def test_files_of_other_writers(shared_data):
     """Real and fuzzed files of a NIfTI reader's own tests: read, or refused in one sentence."""
     folder = shared_data / "formats" / "nifti_rs" / "resources"
-    read = refused = 0
+    read, refused = 0, []
     for path in sorted(folder.rglob("*.nii")) + sorted(folder.rglob("*.nii.gz")):
         try:
             volume = read_volume(path)
         except InputError as error:
-            assert path.name in str(error)
-            refused += 1
+            refused.append((path.name, str(error)))
         else:
             np.testing.assert_allclose(volume.geometry.affine, nib.load(path).affine)
             read += 1
+    assert all(name in message for name, message in refused)
     assert read >= 10
-    assert refused >= 5
+    assert len(refused) >= 5

@@ -42,7 +42,10 @@ def test_sixteen_bits_and_palettes(tmp_path):
     deep = GREY.astype(np.uint16) * 200
     Image.fromarray(deep).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(read_volume(tmp_path / "deep.png").array[0, :, :, 0], deep.T)
-    Image.fromarray(RGB).convert("P").save(tmp_path / "p.png")
+    coloured = np.stack([GREY, GREY // 2, 255 - GREY], axis=-1)
+    Image.fromarray(coloured).quantize().save(tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.mode == "P"
     assert read_volume(tmp_path / "p.png").channels == 3
 
 
@@ -131,5 +134,6 @@ def test_real_nuclei(shared_data):
     assert image.channels == 3
     assert labels.values == (0, 1)
     assert labels.geometry.same_grid(image.geometry)
-    pixels = np.asarray(Image.open(shared_data / "nuclei" / "masks" / name))
+    with Image.open(shared_data / "nuclei" / "masks" / name) as picture:
+        pixels = np.asarray(picture)
     assert labels.array.sum() == (pixels == 255).sum()
