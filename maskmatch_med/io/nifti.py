@@ -10,14 +10,16 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import psutil
+from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
@@ -28,7 +30,8 @@ from maskmatch_med.io.labels import LabelMap, as_uint8, from_file_values
 from maskmatch_med.volume import Array, Geometry
 
 SUFFIXES = (".nii.gz", ".nii")
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}
+"""By NIfTI's code: 1 metre, 3 micrometre; anything else is taken as millimetres."""
 _GZIP_BEST_RATIO = 1040
 _BROKEN = (
     ImageFileError,
@@ -185,7 +188,7 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     try:
-        with np.errstate(all="ignore"), LoggingOutputSuppressor():
+        with np.errstate(all="ignore"), _quiet():
             image = nib.load(path)
             if not isinstance(image, nib.Nifti1Pair):
                 raise InputError(f"{path} is not a NIfTI file but {type(image).__name__}; convert it to .nii.gz")
@@ -231,7 +234,7 @@ def _squeezed(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
 def _geometry(image: Any, path: Path) -> Geometry:
     shape = _squeezed(image.shape, path)
     affine = np.array(image.affine, dtype=np.float64)
-    affine[:3] *= _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+    affine[:3] *= _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 7, 1.0)
     try:
         return Geometry((shape[0], shape[1], shape[2]), affine)
     except InputError as error:
@@ -240,9 +243,9 @@ def _geometry(image: Any, path: Path) -> Geometry:
 
 def _values(image: Any, path: Path, dtype: type[np.float32] | None) -> Array:
     try:
-        if path.name.lower().endswith(".gz"):
-            image = _decompressed(image, path)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _quiet():
+            if path.name.lower().endswith(".gz"):
+                image = _decompressed(image, path)
             values = (
                 np.asanyarray(image.dataobj) if dtype is None else image.get_fdata(dtype=dtype, caching="unchanged")
             )
@@ -263,6 +266,16 @@ def _decompressed(image: Any, path: Path) -> Any:
             raise EOFError(f"{len(raw)} of {wanted} bytes")
         stream.read(1)
     return type(image).from_bytes(raw)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without nibabel's log of what it makes of an odd header; what cannot be read is said in our own message."""
+    imageglobals.logger.disabled = True
+    try:
+        yield
+    finally:
+        imageglobals.logger.disabled = False
 
 
 def _reason(error: BaseException) -> str:

@@ -245,6 +245,25 @@ def test_writing_refuses_what_does_not_fit(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_random_damage_is_read_or_refused_but_never_raises_otherwise(tmp_path, suffix, capfd):
+    values = np.random.default_rng(1).integers(0, 9, (6, 5, 4)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"x{suffix}")
+    whole, rng, refused = (tmp_path / f"x{suffix}").read_bytes(), np.random.default_rng(2), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 4):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / f"y{suffix}").write_bytes(damaged)
+        for read in (read_volume, read_labels):
+            try:
+                read(tmp_path / f"y{suffix}")
+            except InputError:
+                refused += 1
+    assert refused > 100
+    assert capfd.readouterr().err == ""
+
+
 def test_files_of_other_writers(shared_data):
     """Real and fuzzed files of a NIfTI reader's own tests: read, or refused in one sentence."""
     folder = shared_data / "formats" / "nifti_rs" / "resources"
