@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,11 @@ Budget = Literal["cpu", "gpu"]
 Preset = Literal["quick", "balanced", "best"]
 Floats = NDArray[np.float64]
 
+_SIDES = (
+    {"left", "right"},
+    {"anterior", "posterior", "ventral", "dorsal"},
+    {"superior", "inferior", "upper", "lower", "cranial", "caudal"},
+)
 _COARSE = 3.0
 _COARSE_PERCENTILE = 10
 _LARGEST_BATCH = 12
@@ -89,7 +95,7 @@ def make_plan(fingerprint: Fingerprint, *, budget: Budget = "cpu", preset: Prese
             "at least one scan, a budget of cpu or gpu and a preset of quick, balanced or best are needed"
         )
     allowance = ALLOWANCES[budget, dims][preset]
-    spacings, shapes, left_right = _axes_in_use(fingerprint)
+    spacings, shapes, world_axes = _axes_in_use(fingerprint)
     spacing = target_spacing(spacings, shapes)
     median = np.median(shapes * spacings / spacing, axis=0)
     raw_patch = isotropic_patch(median, spacing, allowance.patch_voxels)
@@ -108,7 +114,7 @@ def make_plan(fingerprint: Fingerprint, *, budget: Budget = "cpu", preset: Prese
         batch_size=batch,
         normalisation=tuple(_normalisation(fingerprint, index) for index in range(channels)),
         network=network,
-        mirror_axes=mirror_axes(fingerprint.label_names, dims, left_right),
+        mirror_axes=mirror_axes(fingerprint.label_names, world_axes),
         median_shape_vox=tuple(max(1, round(n)) for n in median.tolist()),
         foreground_extent_vox=_extent(fingerprint, spacing),
         training_memory_gib=round(training_memory_gib(network, patch, channels, batch), 2),
@@ -155,25 +161,25 @@ def isotropic_patch(median_vox: Floats, spacing_mm: Floats, most_voxels: int) ->
     return np.clip(low / spacing_mm, 1.0, np.maximum(median_vox, 1.0))
 
 
-def mirror_axes(label_names: dict[str, int], dims: int, left_right: int | None) -> tuple[int, ...]:
-    """All axes; without the left-right one where a label's name says left or right.
+def mirror_axes(label_names: Mapping[str, int], world_axes: Sequence[int]) -> tuple[int, ...]:
+    """All axes, without those along which a label's name takes a side: a mirrored head of an organ is not its tail.
 
     Args:
         label_names: names to values.
-        dims: number of spatial axes.
-        left_right: the axis that runs from left to right, None where it was dropped.
+        world_axes: for each spatial axis the world axis it follows: 0 left-right, 1 posterior-anterior,
+            2 inferior-superior.
     """
-    sided = any(re.search(r"(?<![a-z])(left|right)(?![a-z])", name.lower()) for name in label_names)
-    return tuple(axis for axis in range(dims) if not (sided and axis == left_right))
+    words = {word for name in label_names for word in re.split(r"[^a-z]+", name.lower())}
+    return tuple(axis for axis, world in enumerate(world_axes) if not words & _SIDES[world])
 
 
-def _axes_in_use(fingerprint: Fingerprint) -> tuple[Floats, Floats, int | None]:
-    """(scans, axes) spacings and shapes, and which axis is left-right; in 2D each scan's singleton axis left out."""
+def _axes_in_use(fingerprint: Fingerprint) -> tuple[Floats, Floats, list[int]]:
+    """(scans, axes) spacings and shapes, and the first scan's axes; in 2D each scan's singleton axis is left out."""
     keeps = [_kept_axes(scan.shape_vox, scan.spacing_mm, fingerprint.spatial_dims) for scan in fingerprint.scans]
     pairs = list(zip(fingerprint.scans, keeps, strict=True))
     spacings = np.array([[scan.spacing_mm[axis] for axis in keep] for scan, keep in pairs], dtype=np.float64)
     shapes = np.array([[scan.shape_vox[axis] for axis in keep] for scan, keep in pairs], dtype=np.float64)
-    return spacings, shapes, 0 if any(0 in keep for keep in keeps) else None
+    return spacings, shapes, keeps[0]
 
 
 def _kept_axes(shape: tuple[int, ...], spacing: tuple[float, ...], dims: int) -> list[int]:

@@ -1,1 +1,6 @@
-"""The loop."""
+"""The loop: budget, checkpoints, validation, logging, and the run that ties them to a study."""
+
+from maskmatch_med.training.log import Report, read_log
+from maskmatch_med.training.run import PRESET_MINUTES, RunOptions, run_training
+
+__all__ = ["PRESET_MINUTES", "Report", "RunOptions", "read_log", "run_training"]

@@ -127,9 +127,11 @@ def test_2d_slices_of_any_axis() -> None:
 
 
 def test_mirroring_respects_sides() -> None:
-    assert mirror_axes({"background": 0, "Left_Kidney": 1}, 3, 0) == (1, 2)
-    assert mirror_axes({"background": 0, "kidney right": 1}, 3, 0) == (1, 2)
-    assert mirror_axes({"background": 0, "bright cleft": 1}, 3, 0) == (0, 1, 2)
+    assert mirror_axes({"background": 0, "Left_Kidney": 1}, (0, 1, 2)) == (1, 2)
+    assert mirror_axes({"background": 0, "kidney right": 1}, (0, 1, 2)) == (1, 2)
+    assert mirror_axes({"background": 0, "bright cleft": 1}, (0, 1, 2)) == (0, 1, 2)
+    assert mirror_axes({"background": 0, "Anterior": 1, "Posterior": 2}, (0, 1, 2)) == (0, 2)
+    assert mirror_axes({"background": 0, "left lower lobe": 1}, (1, 2)) == (0,)
 
 
 def test_ct_is_told_by_the_name_only() -> None:

@@ -1,0 +1,65 @@
+"""The entry point: commands by family, and errors as one sentence."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from maskmatch_med.cli import apply, data, learn, system
+from maskmatch_med.errors import MaskMatchError
+
+app = typer.Typer(
+    name="maskmatch",
+    help="Segment medical and custom-domain images from few labels. Research use, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: maskmatch import SRC STUDY, maskmatch train STUDY, maskmatch predict MODEL SCANS -o OUT. "
+    "Any command takes --debug, which shows the traceback of an error.",
+)
+for family in (data, learn, apply, system):
+    family.register(app)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when it did its work and 2 when its input could not be used.
+
+    Args:
+        arguments: the command line without the program's name; by default that of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = app(words, prog_name="maskmatch", standalone_mode=False)
+    except MaskMatchError as error:
+        if debug:
+            raise
+        return _fail(str(error), 2)
+    except typer.Abort:
+        return _fail("stopped", 130)
+    except KeyboardInterrupt:
+        return _fail("stopped", 130)
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 2)
+    except Exception as error:
+        return _usage_or_internal(error, debug)
+    return code if isinstance(code, int) else 0
+
+
+def _usage_or_internal(error: Exception, debug: bool) -> int:
+    shown = getattr(error, "format_message", None)
+    if shown is not None:
+        return _fail(f"{shown()} (see maskmatch --help)", 2)
+    if debug:
+        raise error
+    return _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug and report it", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"maskmatch: {message}", file=sys.stderr)
+    return code

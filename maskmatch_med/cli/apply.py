@@ -1,0 +1,74 @@
+"""Commands that use a model: predict and evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskmatch_med.cli.learn import DeviceOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("predict", epilog="Example: maskmatch predict hippocampus/models/maskmatch scans -o out")(predict)
+    app.command("evaluate", epilog="Example: maskmatch evaluate out labelsTr -o scores")(evaluate)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUTS…", help="Scans: files or folders.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
+    scales: Annotated[str | None, typer.Option(help="Such as 1 or 0.7,1,1.5; the model's best by default.")] = None,
+    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over mirror images.")] = None,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write a map of uncertainty.")] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
+    overlap: Annotated[float, typer.Option(help="Share of its edge that a window has in common with the next.")] = 0.5,
+    splits: Annotated[Path | None, typer.Option(help="JSON with named parts; predict only one of them.")] = None,
+    part: Annotated[str, typer.Option(help="The part of the splits to predict.")] = "test",
+    device: DeviceOption = "auto",
+) -> None:
+    """Segment scans; OUT/CASE.nii.gz lies on the scan's own grid."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import ProgressBar
+
+    request = service.PredictRequest(
+        scales=None if scales is None else _numbers(scales),
+        mirror=mirror,
+        uncertainty=uncertainty,
+        probabilities=probabilities,
+        overlap=overlap,
+        only=None if splits is None else service.names_in_splits(splits, part),
+        device=device,
+    )
+    with ProgressBar("Predicting") as request.progress:
+        written = service.predict(model, inputs, out, request)
+    typer.echo(f"{len(written)} segmentations written to {out}")
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Folder of segmentations.")],
+    references: Annotated[Path, typer.Argument(metavar="REF", help="Folder of labels, or a data set.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for CSV, JSON and figure.")] = None,
+    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
+    paper: Annotated[bool, typer.Option("--paper", help="Add distances in voxels as papers print them.")] = False,
+) -> None:
+    """Score segmentations: Dice, NSD, HD95, ASSD and volumes, by case and structure."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import CONSOLE
+
+    options = service.EvaluateOptions(nsd_mm=nsd_mm, paper=paper)
+    evaluation = service.evaluate(predictions, references, options, out)
+    CONSOLE.print(evaluation.as_table())
+    if out is not None:
+        typer.echo(f"Scores written to {out}")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    from maskmatch_med.errors import InputError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--scales needs numbers separated by commas, got {text!r}") from error

@@ -1,0 +1,141 @@
+"""What the terminal shows, and how it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+CONSOLE = Console()
+
+
+def process_start() -> float:
+    """``time.monotonic()`` at the moment this process began, so that imports count as wall time."""
+    return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
+
+
+def print_rows(title: str, rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Print a table of text."""
+    table = Table(title=title, title_justify="left", show_header=bool(header), header_style="bold")
+    for index in range(len(header or rows[0]) if header or rows else 0):
+        table.add_column(header[index] if header else "", style="cyan" if index == 0 else None, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    CONSOLE.print(table)
+
+
+class ProgressBar:
+    """One bar for work that counts scans; call it with (done, total, name)."""
+
+    def __init__(self, what: str) -> None:
+        self._bar = _bar()
+        self._task = self._bar.add_task(what, total=None, note="")
+
+    def __enter__(self) -> Callable[[int, int, str], None]:
+        self._bar.start()
+        return self.update
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, total: int, name: str) -> None:
+        """Show how far the work is."""
+        self._bar.update(self._task, completed=done, total=total, note=name)
+
+
+class TrainingDisplay:
+    """The live view of a training run: rate, time left, losses, confident share, validation Dice."""
+
+    def __init__(self) -> None:
+        self._bar = _bar()
+        self._tasks: dict[str, TaskID] = {}
+        self._validation = ""
+        self._first: tuple[int, float] | None = None
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def report(self, event: dict[str, Any]) -> None:
+        """Show one event of a run."""
+        kind = event["event"]
+        if kind == "notice":
+            self._bar.console.print(event["text"])
+        elif kind == "prepare":
+            self._advance("Preparing scans", event["done"], event["total"], event["case"])
+        elif kind == "train":
+            self._advance("Training", round(1000 * event["progress"]), 1000, self._training_note(event))
+        elif kind == "validate":
+            scores = event["val_dice"]
+            self._validation = f"  val Dice {sum(scores.values()) / len(scores):.3f}"
+            self._bar.console.print(f"iteration {event['iteration']}:{self._validation}")
+        elif kind == "finish":
+            self._advance("Training", 1000, 1000, f"{event['iterations']} iterations{self._validation}")
+
+    def _advance(self, what: str, done: int, total: int, note: str) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total, note="")
+        self._bar.update(self._tasks[what], completed=done, total=total, note=note)
+
+    def _training_note(self, event: dict[str, Any]) -> str:
+        iteration, seconds = event["iteration"], event["seconds"]
+        first_iteration, first_seconds = self._first = self._first or (iteration, seconds)
+        done = max(seconds - first_seconds, 1e-6)
+        rate = (iteration - first_iteration) / done
+        left = done * (1 - event["progress"]) / event["progress"] if event["progress"] > 0.01 else 0.0
+        losses = "  ".join(f"{key[5:]} {value:.3f}" for key, value in event.items() if key.startswith("loss_"))
+        confident = f"  confident {event['confident']:.0%}" if "confident" in event else ""
+        return f"{rate:.1f} it/s  {left / 60:.1f} min left  {losses}{confident}{self._validation}"
+
+
+class StopOnSignal:
+    """Turns the first Ctrl-C or SIGTERM into a request to stop; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def requested(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._asked
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=CONSOLE,
+    )

@@ -1,0 +1,109 @@
+"""Commands on scans and studies: import, info, check, export."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskmatch_med.cli.learn import StudyPath
+
+
+class Format(StrEnum):
+    """What to export."""
+
+    nifti = "nifti"
+    nnunet = "nnunet"
+    png = "png"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    example = "maskmatch import Task04_Hippocampus hippocampus --splits splits.json --labelled 5"
+    app.command("import", epilog=f"Example: {example}")(import_)
+    app.command("info", epilog="Example: maskmatch info hippocampus/models/maskmatch")(info)
+    app.command("check", epilog="Example: maskmatch check hippocampus --repair")(check)
+    app.command("export", epilog="Example: maskmatch export hippocampus out --format nnunet")(export)
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="nnU-Net or MSD dataset, folder of images, or file.")],
+    study: StudyPath,
+    labels: Annotated[Path | None, typer.Option(help="Folder of the labels, when not found by itself.")] = None,
+    label_names: Annotated[str | None, typer.Option(help="Names of the classes 1, 2, …, separated by commas.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Names of the channels, separated by commas.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="JSON with label_order and test; test stays out.")] = None,
+    labelled: Annotated[int | None, typer.Option(help="Only the first N of label_order bring a label.")] = None,
+    group: Annotated[str | None, typer.Option(help="Regular expression that finds the patient in a name.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Link image files instead of copying them.")] = False,
+) -> None:
+    """Bring scans and labels into a study; the source is never changed, a second import adds what is new."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import ProgressBar
+
+    options = service.ImportOptions(
+        labels_dir=labels,
+        label_names=_names(label_names),
+        channels=_names(channels),
+        splits=splits,
+        labelled=labelled,
+        group=group,
+        link=link,
+    )
+    with ProgressBar("Importing") as progress:
+        summary = service.import_scans(source, study, options, progress)
+    typer.echo(
+        f"{study}: {len(summary.added)} scans added, {len(summary.unchanged)} unchanged, {len(summary.labelled)} "
+        f"labels new, {len(summary.left_out)} left out ({summary.layout} layout)"
+    )
+    for note in summary.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: maskmatch train {study}")
+
+
+def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A scan, a study or a model folder.")]) -> None:
+    """Say what a scan, a study or a model is."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import print_rows
+
+    title, rows = service.info(path)
+    print_rows(title, rows)
+
+
+def check(
+    study: StudyPath,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild the catalogue and the view of the labels.")] = False,
+) -> None:
+    """Look for what would make training wrong; exit code 1 where something would."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import print_rows
+
+    if repair:
+        for line in service.repair_study(study):
+            typer.echo(line)
+    findings = service.check_study(study)
+    if not findings:
+        typer.echo(f"{study}: nothing found")
+        return
+    rows = [(finding.severity, finding.case or "", finding.message, finding.todo) for finding in findings]
+    print_rows(f"Check of {study}", rows, header=("", "scan", "what was found", "what to do"))
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def export(
+    study: StudyPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write to.")],
+    format_: Annotated[Format, typer.Option("--format", help="nifti, nnunet or png.")] = Format.nifti,
+) -> None:
+    """Write labels and predictions for use elsewhere."""
+    from maskmatch_med import service
+
+    written = service.export_study(service.open_study(study), out, format_.value)
+    typer.echo(f"{len(written)} files written to {out}")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())

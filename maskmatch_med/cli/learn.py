@@ -1,0 +1,104 @@
+"""Commands that learn: plan and train."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study folder.")]
+
+
+class Preset(StrEnum):
+    """How much time and memory to spend."""
+
+    quick = "quick"
+    balanced = "balanced"
+    best = "best"
+
+
+PresetOption = Annotated[Preset, typer.Option(help="How much time and memory to spend.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("plan", epilog="Example: maskmatch plan hippocampus --set patch_vox='[32, 48, 32]'")(plan)
+    app.command("train", epilog="Example: maskmatch train hippocampus --method maskmatch --minutes 15")(train)
+
+
+def plan(
+    study: StudyPath,
+    preset: PresetOption = Preset.balanced,
+    device: DeviceOption = "auto",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; replaces a value of the plan.")] = None,
+) -> None:
+    """Look at the scans, decide spacing, patch, normalisation and network, and write STUDY/plan.json."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import print_rows
+
+    made, path = service.plan_study(study, preset=preset.value, device=device, settings=pairs(set_))
+    print_rows(f"Plan of {study}", service.describe_plan(made))
+    typer.echo(f"Written to {path}; edit it there, training obeys it. Delete it to plan anew.")
+
+
+def train(
+    study: StudyPath,
+    method: Annotated[
+        str, typer.Option(help="supervised, mean-teacher, fixmatch or maskmatch, with +masked or +multiscale.")
+    ] = "maskmatch",
+    preset: PresetOption = Preset.balanced,
+    minutes: Annotated[float | None, typer.Option(help="Wall time of the whole command.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Total iterations, instead of minutes.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
+    device: DeviceOption = "auto",
+    name: Annotated[str | None, typer.Option(help="The model's name; the method by default.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML or JSON.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; replaces a setting.")] = None,
+    start_from: Annotated[Path | None, typer.Option("--from", help="A model folder to start from.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+) -> None:
+    """Train a model in the study; Ctrl-C saves it, --resume goes on."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import StopOnSignal, TrainingDisplay, process_start
+    from maskmatch_med.config import TrainConfig
+
+    given: dict[str, Any] = {"method": method, "preset": preset.value, "device": device}
+    budget = {"minutes": minutes, "iterations": iterations, "seed": seed}
+    given |= {key: value for key, value in budget.items() if value is not None}
+    base = TrainConfig.load(config) if config else TrainConfig()
+    chosen = base.override({**_unless_configured(given, config), **pairs(set_)})
+    request = service.TrainRequest(name=name, resume=resume, start_from=start_from, began=process_start())
+    with TrainingDisplay() as display, StopOnSignal() as stop:
+        request.report, request.stop_requested = display.report, stop.requested
+        folder = service.train(study, chosen, request)
+    if stop.requested():
+        typer.echo(f"Stopped and saved. Go on with: maskmatch train {study} --name {folder.root.name} --resume")
+        return
+    typer.echo(f"Model: {folder.root}")
+    typer.echo(f"Next: maskmatch predict {folder.root} SCANS -o OUT")
+
+
+def _unless_configured(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """A configuration file decides what the command line left at its default."""
+    defaults = {"method": "maskmatch", "preset": "balanced", "device": "auto"}
+    return {key: value for key, value in given.items() if config is None or value != defaults.get(key)}
+
+
+def pairs(settings: list[str] | None) -> dict[str, str]:
+    """Split key=value words.
+
+    Raises:
+        InputError: a word has no ``=``.
+    """
+    from maskmatch_med.errors import InputError
+
+    found = {}
+    for word in settings or []:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"--set needs key=value, got {word!r}")
+        found[key.strip()] = value.strip()
+    return found

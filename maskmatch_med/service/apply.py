@@ -1,0 +1,186 @@
+"""Predict and evaluate."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.evaluation import EvaluateOptions, Evaluation
+from maskmatch_med.evaluation import evaluate as score_folder
+from maskmatch_med.inference import Prediction, PredictOptions, Predictor
+from maskmatch_med.io import CaseFiles, find_cases, read_volume, write_map, write_mask_png, write_segmentation
+from maskmatch_med.nets import ModelFolder
+from maskmatch_med.planning import Plan
+from maskmatch_med.service.devices import resolve_device
+from maskmatch_med.volume import Volume
+
+Progress = Callable[[int, int, str], None]
+
+
+def _silent(done: int, total: int, name: str) -> None:
+    """Show nothing."""
+
+
+@dataclass
+class PredictRequest:
+    """How to predict; ``None`` leaves a choice to the model.
+
+    Args:
+        scales: scales to average over.
+        mirror: average over mirror images.
+        uncertainty: also write ``CASE_uncertainty.nii.gz``.
+        probabilities: also write ``CASE_probabilities.nii.gz`` (X, Y, Z, K).
+        overlap: share of a window's edge that neighbours have in common.
+        only: names of the cases to predict; the others are left out.
+        device: where to predict.
+        progress: called with (done, total, case name).
+    """
+
+    scales: tuple[float, ...] | None = None
+    mirror: bool | None = None
+    uncertainty: bool = False
+    probabilities: bool = False
+    overlap: float = 0.5
+    only: Sequence[str] | None = None
+    device: str = "auto"
+    progress: Progress = _silent
+
+
+def predict(
+    model: ModelFolder | Path | str,
+    inputs: Sequence[Path | str] | Path | str,
+    out: Path | str,
+    request: PredictRequest | None = None,
+) -> list[Path]:
+    """Segment scans: ``OUT/CASE.nii.gz`` on each scan's own grid, and ``CASE.png`` beside it for 2D pictures.
+
+    Args:
+        model: a model folder.
+        inputs: files or folders in any format that import reads.
+        out: a folder, made where needed.
+        request: how to predict.
+
+    Returns:
+        The label files, one a scan. ``OUT/summary.csv`` lists volumes in ml.
+
+    Raises:
+        StudyError: there is no finished model.
+        InputError: an input cannot be read or does not fit the model.
+    """
+    request = request or PredictRequest()
+    folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))
+    device = resolve_device(request.device)
+    plan, network = folder.load(device)
+    sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(path) for path in inputs]
+    cases = _selected(find_cases(sources), request.only)
+    found_best = folder.metrics().get("inference", {})
+    options = PredictOptions(
+        scales=tuple(request.scales or found_best.get("scales") or (1.0,)),
+        overlap=request.overlap,
+        mirror=bool(found_best.get("mirror")) if request.mirror is None else request.mirror,
+        uncertainty=request.uncertainty,
+        probabilities=request.probabilities,
+    )
+    predictor = Predictor(network, plan, options, device)
+    target = Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    written, rows = [], []
+    for index, case in enumerate(cases):
+        request.progress(index, len(cases), case.name)
+        began = time.monotonic()
+        volume = _fitting_volume(case, plan)
+        prediction = predictor.predict(volume)
+        written.append(_write_prediction(target, case, volume, prediction))
+        rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
+    request.progress(len(cases), len(cases), "")
+    _write_csv(target / "summary.csv", rows)
+    return written
+
+
+def _selected(cases: list[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
+    if only is None:
+        return cases
+    by_name = {case.name: case for case in cases}
+    if missing := [name for name in only if name not in by_name]:
+        raise InputError(f"no scan for {', '.join(missing[:5])} ({len(missing)} of {len(only)}) among the inputs")
+    return [by_name[name] for name in only]
+
+
+def _fitting_volume(case: CaseFiles, plan: Plan) -> Volume:
+    volume = read_volume(case.channels)
+    if volume.channels != len(plan.channel_names):
+        raise InputError(
+            f"{case.channels[0]} has {volume.channels} channels, the model was trained on "
+            f"{len(plan.channel_names)}: {', '.join(plan.channel_names)}"
+        )
+    return volume
+
+
+def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction) -> Path:
+    path = target / f"{case.name}.nii.gz"
+    write_segmentation(path, prediction.labels, volume.geometry)
+    if case.is_raster:
+        write_mask_png(target / f"{case.name}.png", prediction.labels)
+    if prediction.uncertainty is not None:
+        write_map(target / f"{case.name}_uncertainty.nii.gz", prediction.uncertainty, volume.geometry)
+    if prediction.probabilities is not None:
+        for label, probability in enumerate(prediction.probabilities):
+            write_map(target / f"{case.name}_probabilities_{label:02d}.nii.gz", probability, volume.geometry)
+    return path
+
+
+def _summary_row(name: str, volume: Volume, prediction: Prediction, plan: Plan, seconds: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"case": name}
+    for label, value in plan.label_names.items():
+        if value:
+            voxels = int((prediction.labels == value).sum())
+            row[f"{label}_ml"] = round(voxels * volume.geometry.voxel_mm3 / 1000, 4)
+    if prediction.uncertainty is not None:
+        row["mean_uncertainty"] = round(float(prediction.uncertainty.mean()), 5)
+    row["seconds"] = round(seconds, 2)
+    return row
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def names_in_splits(path: Path, part: str) -> list[str]:
+    """The names that a splits file lists under one part (``test``, ``label_order``).
+
+    Raises:
+        InputError: the file cannot be read or has no such part.
+    """
+    try:
+        splits = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [str(name) for name in splits[part]]
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the splits {path}: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} has no part {part!r}; it has {', '.join(map(str, splits))}") from error
+
+
+def evaluate(
+    predictions: Path | str, references: Path | str, options: EvaluateOptions | None = None, out: Path | None = None
+) -> Evaluation:
+    """Score predictions against references, see :func:`maskmatch_med.evaluation.evaluate`.
+
+    Args:
+        predictions: a folder of label files.
+        references: a folder of label files, or a data set or study.
+        options: tolerance and mode.
+        out: where to write cases.csv, summary.json and a figure; nowhere by default.
+    """
+    evaluation = score_folder(Path(predictions), Path(references), options)
+    if out is not None:
+        evaluation.write(out)
+    return evaluation

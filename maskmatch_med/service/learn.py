@@ -1,0 +1,135 @@
+"""Plan and train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from maskmatch_med.config import TrainConfig
+from maskmatch_med.errors import InputError
+from maskmatch_med.nets import ModelFolder
+from maskmatch_med.planning import Plan, fingerprint, make_plan, override
+from maskmatch_med.service.devices import budget_of, resolve_device
+from maskmatch_med.study import Study
+from maskmatch_med.training import Report, RunOptions, run_training
+
+Preset = Literal["quick", "balanced", "best"]
+
+
+def open_study(study: Study | Path | str) -> Study:
+    """The study itself, opened if a path is given."""
+    return study if isinstance(study, Study) else Study.open(Path(study))
+
+
+def plan_study(
+    study: Study | Path | str,
+    preset: Preset = "balanced",
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Plan, Path]:
+    """Make the study's plan and write it to ``plan.json``, which training then obeys.
+
+    Args:
+        study: with at least one scan.
+        preset: how much time and memory to spend.
+        device: where training will run; decides the size of patch and network.
+        settings: values to replace, keys may be dotted.
+
+    Returns:
+        The plan and the file.
+
+    Raises:
+        InputError: there is no scan, or a setting is impossible.
+    """
+    opened = open_study(study)
+    plan = make_plan(fingerprint(opened), budget=budget_of(device), preset=preset)
+    plan = override(plan, dict(settings or {}))
+    path = opened.root / "plan.json"
+    plan.save(path)
+    return plan, path
+
+
+@dataclass
+class TrainRequest:
+    """What surrounds a training besides its configuration; every field has a default.
+
+    Args:
+        name: the model's name; the method's by default.
+        resume: go on where an interrupted training stopped.
+        start_from: a model folder whose plan and weights to begin with.
+        began: ``time.monotonic()`` when the command began.
+        stop_requested: asked before every step; true ends the training with its state saved.
+        report: receives what happens, see :data:`maskmatch_med.training.Report`.
+    """
+
+    name: str | None = None
+    resume: bool = False
+    start_from: Path | str | None = None
+    began: float = field(default_factory=time.monotonic)
+    stop_requested: Callable[[], bool] = lambda: False
+    report: Report = lambda event: None
+
+
+def train(
+    study: Study | Path | str, config: TrainConfig | None = None, request: TrainRequest | None = None
+) -> ModelFolder:
+    """Train a model in the study.
+
+    Args:
+        study: with at least one labelled scan.
+        config: the method and its settings.
+        request: name, resuming, starting weights, reporting.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        StudyError: the name is taken, or another process trains this model.
+        TrainingError: nothing is labelled, or the loss stopped being finite.
+        InputError: a scan or a setting cannot be used.
+    """
+    opened, config, request = open_study(study), config or TrainConfig(), request or TrainRequest()
+    resolve_device(config.device)
+    name = request.name or config.method.replace("+", "-")
+    folder = ModelFolder(opened.model_dir(name))
+    if request.resume and folder.config_path.exists() and folder.plan_path.exists():
+        kept = TrainConfig.load(folder.config_path)
+        config = kept.model_copy(update={"device": config.device, "minutes": kept.minutes})
+    start = None if request.start_from is None else ModelFolder(Path(request.start_from))
+    options = RunOptions(
+        name=name,
+        plan=_plan_for(opened, config, folder if request.resume else None, start, request.report),
+        resume=request.resume,
+        start_from=start,
+        began=request.began,
+        stop_requested=request.stop_requested,
+        report=request.report,
+    )
+    return run_training(opened, config, options)
+
+
+def _plan_for(
+    study: Study, config: TrainConfig, resumed: ModelFolder | None, start: ModelFolder | None, report: Report
+) -> Plan:
+    """The plan of the run that is resumed, of the model to start from, the study's own file, or a new one."""
+    if resumed is not None and resumed.plan_path.exists():
+        return Plan.load(resumed.plan_path)
+    if start is not None:
+        plan, _ = start.load()
+        if plan.label_names != study.label_names or len(plan.channel_names) != len(study.channel_names):
+            raise InputError(
+                f"{start.root} segments {plan.label_names} from {len(plan.channel_names)} channels, the study has "
+                f"{study.label_names} and {len(study.channel_names)}; train without --from"
+            )
+        return plan
+    path = study.root / "plan.json"
+    if not path.exists():
+        return make_plan(fingerprint(study), budget=budget_of(config.device), preset=config.preset)
+    plan = Plan.load(path)
+    if plan.label_names != study.label_names or len(plan.channel_names) != len(study.channel_names):
+        raise InputError(f"{path} was made for other labels or channels; delete it or run `maskmatch plan` again")
+    report({"event": "notice", "text": f"obeying {path}; delete it to plan anew"})
+    return plan

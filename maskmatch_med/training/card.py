@@ -1,0 +1,58 @@
+"""The model card: what a model was made from and for, in Markdown, without the name of any scan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskmatch_med.config import TrainConfig
+from maskmatch_med.planning.plan import Plan
+from maskmatch_med.version import __version__
+
+
+def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, Any]) -> str:
+    """Write the card's text.
+
+    Args:
+        name: the model.
+        plan: its plan.
+        config: what the training was told.
+        metrics: what ``metrics.json`` holds.
+    """
+    structures = ", ".join(label for label, value in plan.label_names.items() if value)
+    validation = metrics.get("validation")
+    if validation:
+        scored = [f"| {label} | {dice:.3f} |" for label, dice in validation.items()]
+        quality = "\n".join(["| structure | Dice on held-out labelled scans |", "| --- | --- |", *scored])
+    else:
+        quality = "No labelled scan was held out (fewer than ten), so this card states no accuracy. Measure it with\n"
+        quality += "`maskmatch predict` and `maskmatch evaluate` on scans that the training has not seen."
+    data, minutes = metrics["data"], metrics["seconds"] / 60
+    return f"""# {name}
+
+**Research use only. Not a medical device.** Every segmentation needs a person's eyes.
+
+- Task: {plan.spatial_dims}D segmentation of {structures}
+- Input: {", ".join(plan.channel_names)}; resampled to {_joined(plan.spacing_mm, " × ")} mm
+- Made with: maskmatch-med {__version__}, method `{config.method}`, preset `{config.preset}`, seed {config.seed}
+- Network: U-Net, features {_joined(plan.network.features, "–")}, patch {_joined(plan.patch_vox, " × ")} voxels
+- Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {metrics["device"]}{_ending(metrics)}
+- Data: {data["labelled"]} labelled scans ({data["partial"]} of them in part), {data["unlabelled"]} without a label,
+  {data["validation"]} held out for validation; median shape {_joined(plan.median_shape_vox, " × ")} voxels
+
+## Accuracy
+
+{quality}
+
+## Limits
+
+The model knows scans like those it was trained on: the same modality, contrast, field of view and kind of patient.
+Structures that are not in the list above are called background. Its confidence is not a probability of being right.
+"""
+
+
+def _joined(values: tuple[float, ...], by: str) -> str:
+    return by.join(f"{value:g}" for value in values)
+
+
+def _ending(metrics: dict[str, Any]) -> str:
+    return "" if metrics["finished"] else ", stopped before its end"

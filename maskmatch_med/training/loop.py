@@ -1,0 +1,191 @@
+"""The loop: one step on the screen, everything else named."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from maskmatch_med.config import TrainConfig
+from maskmatch_med.data.sampling import PatchSampler, Prefetcher
+from maskmatch_med.errors import TrainingError
+from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm_up_cosine
+from maskmatch_med.training.budget import Budget
+from maskmatch_med.training.checkpoint import Checkpoint
+from maskmatch_med.training.log import Report, RunLog
+
+_LOG_SECONDS = 2.0
+_LONGEST_CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass
+class LoopParts:
+    """What a loop works with.
+
+    Args:
+        student: the network, in full precision on the CPU.
+        objective: the recipe's step.
+        sampler: crops by step number.
+        budget: when to end.
+        state_path: where to keep the state to resume from.
+        validate: scores the teacher, or None where nothing is held out.
+        stop_requested: asked before every step.
+        report: receives progress.
+    """
+
+    student: nn.Module
+    objective: Objective
+    sampler: PatchSampler
+    budget: Budget
+    state_path: Path
+    validate: Callable[[nn.Module], dict[str, float]] | None
+    stop_requested: Callable[[], bool]
+    report: Report
+
+
+class TrainingLoop:
+    """Trains until the budget is spent or a stop is asked for, keeping a state to resume from.
+
+    Args:
+        parts: what to work with.
+        config: optimiser, teacher and timing.
+        fabric: device and precision.
+    """
+
+    def __init__(self, parts: LoopParts, config: TrainConfig, fabric: Fabric) -> None:
+        self.parts, self.config, self.fabric = parts, config, fabric
+        self.teacher = EMATeacher(parts.student, config.ema_decay)
+        self.teacher.network.to(fabric.device)
+        optimiser = torch.optim.AdamW(
+            parts.student.parameters(),
+            lr=config.optimiser.learning_rate,
+            weight_decay=config.optimiser.weight_decay,
+        )
+        self.student, self.optimiser = fabric.setup(parts.student, optimiser)
+        self.iteration = 0
+        self.first_elapsed = parts.budget.elapsed
+        self.validations: list[dict[str, float]] = []
+        self._saved_at = self._logged_at = time.monotonic()
+        self._save_cost = 0.0
+
+    def run(self, log: RunLog) -> bool:
+        """Train; returns whether the budget was used up (False: stopped on request)."""
+        parts = self.parts
+        finished = True
+        with Prefetcher(parts.sampler, self.iteration) as crops:
+            while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
+                if parts.stop_requested():
+                    finished = False
+                    break
+                batch = crops.next().to(self.fabric.device)
+                losses = self._step(batch, progress)
+                self.iteration += 1
+                self._log(log, losses, progress)
+                self._validate_when_due(log, progress)
+                self._save_when_due()
+        self.save()
+        return finished
+
+    def _step(self, batch: Batch, progress: float) -> StepLosses:
+        """One iteration: views, teacher, losses, gradient, weights, average."""
+        objective, config = self.parts.objective, self.config
+        torch.manual_seed(_step_seed(config.seed, self.iteration))
+        generator = torch.Generator().manual_seed(_step_seed(config.seed, self.iteration))
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.optimiser.learning_rate * warm_up_cosine(progress, config.optimiser.warm_up)
+        with self.fabric.autocast():
+            if self._scales_due(progress):
+                objective.measure_scales(self.teacher.network, batch, generator)
+            losses = objective.step(self.student, self.teacher.network, batch, generator, progress)
+        if not math.isfinite(losses.total.item()):
+            raise TrainingError(_non_finite(losses, batch, self.iteration))
+        self.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(losses.total)
+        self.fabric.clip_gradients(self.student, self.optimiser, max_norm=config.optimiser.gradient_clip)
+        self.optimiser.step()
+        self.teacher.update(self.parts.student, self.iteration)
+        return losses
+
+    def _scales_due(self, progress: float) -> bool:
+        objective = self.parts.objective
+        due = self.iteration % self.config.pseudo_labels.measure_every == 0
+        return due and len(objective.scales) > 1 and objective.uses_unlabelled(progress)
+
+    def _log(self, log: RunLog, losses: StepLosses, progress: float) -> None:
+        now = time.monotonic()
+        if now - self._logged_at < _LOG_SECONDS and self.iteration > 1:
+            return
+        self._logged_at = now
+        line: dict[str, Any] = {
+            "iteration": self.iteration,
+            "seconds": round(self.parts.budget.elapsed, 2),
+            "loss": losses.total.item(),
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            **{name if name == "confident" else f"loss_{name}": part.item() for name, part in losses.parts.items()},
+        }
+        if dice := self.parts.objective.reliability.dice():
+            line["teacher_dice"] = dice
+            weights = self.parts.objective.reliability.weights(self.config.pseudo_labels.gate)
+            line["scale_weights"] = {f"{scale:g}": weight for scale, weight in weights.items()}
+        log.write(line)
+        self.parts.report({"event": "train", "progress": progress, **line})
+
+    def _validate_when_due(self, log: RunLog, progress: float) -> None:
+        rounds = self.config.validation_rounds
+        after = self.parts.budget.progress(self.iteration, self.first_elapsed)
+        if self.parts.validate is None or int(after * rounds) == int(progress * rounds):
+            return
+        began = time.monotonic()
+        scores = self.parts.validate(self.teacher.network)
+        self.parts.budget.reserve = max(self.parts.budget.reserve, 2.0 + 1.5 * (time.monotonic() - began))
+        self.validations.append(scores)
+        line = {"iteration": self.iteration, "seconds": round(self.parts.budget.elapsed, 2), "val_dice": scores}
+        log.write(line)
+        self.parts.report({"event": "validate", "progress": after, **line})
+
+    def _save_when_due(self) -> None:
+        pause = max(self.config.checkpoint_seconds, min(50 * self._save_cost, _LONGEST_CHECKPOINT_SECONDS))
+        if time.monotonic() - self._saved_at >= pause:
+            self.save()
+
+    def save(self) -> None:
+        """Write the state to resume from."""
+        began = time.monotonic()
+        Checkpoint(
+            iteration=self.iteration,
+            elapsed=self.parts.budget.elapsed,
+            first_elapsed=self.first_elapsed,
+            student=self.parts.student.state_dict(),
+            teacher=self.teacher.network.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            scale_counts=self.parts.objective.reliability.counts,
+        ).save(self.parts.state_path)
+        self._saved_at = time.monotonic()
+        self._save_cost = self._saved_at - began
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a state."""
+        self.iteration, self.first_elapsed = checkpoint.iteration, checkpoint.first_elapsed
+        self.parts.student.load_state_dict(checkpoint.student)
+        self.teacher.network.load_state_dict(checkpoint.teacher)
+        self.optimiser.load_state_dict(checkpoint.optimiser)
+        self.parts.objective.reliability.counts = checkpoint.scale_counts
+
+
+def _step_seed(seed: int, iteration: int) -> int:
+    return (seed * 1_000_003 + iteration) % 2**63
+
+
+def _non_finite(losses: StepLosses, batch: Batch, iteration: int) -> str:
+    parts = ", ".join(f"{name} {part.item():.3g}" for name, part in losses.parts.items())
+    return (
+        f"the loss is not finite at iteration {iteration} ({parts}) on the scans {', '.join(batch.cases)}; "
+        "look for broken intensities with `maskmatch check`, or lower optimiser.learning_rate"
+    )

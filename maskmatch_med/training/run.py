@@ -1,0 +1,220 @@
+"""A training run from a study to a model folder: plan, cache, split, loop, weights, card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from maskmatch_med.config import TrainConfig
+from maskmatch_med.data.cache import CachedCase, cache_cases
+from maskmatch_med.data.folds import hold_out
+from maskmatch_med.data.sampling import PatchSampler, SamplingOptions
+from maskmatch_med.errors import StudyError, TrainingError
+from maskmatch_med.methods import Objective, parse_recipe
+from maskmatch_med.nets import ModelFolder, build_network, load_weights, save_weights
+from maskmatch_med.planning.plan import Plan
+from maskmatch_med.study import FolderLock, Study
+from maskmatch_med.training.budget import Budget
+from maskmatch_med.training.card import model_card
+from maskmatch_med.training.checkpoint import Checkpoint
+from maskmatch_med.training.log import Report, RunLog
+from maskmatch_med.training.loop import LoopParts, TrainingLoop
+from maskmatch_med.training.validation import Validator
+
+PRESET_MINUTES = {"quick": 5.0, "balanced": 30.0, "best": 180.0}
+
+
+@dataclass
+class RunOptions:
+    """What surrounds a run.
+
+    Args:
+        name: the model's name in the study.
+        plan: how scans reach the network.
+        resume: go on from the model's last state where there is one.
+        start_from: a model whose weights to begin with.
+        began: ``time.monotonic()`` when the command began; its wall time counts from there.
+        stop_requested: asked before every step.
+        report: receives progress.
+    """
+
+    name: str
+    plan: Plan
+    resume: bool = False
+    start_from: ModelFolder | None = None
+    began: float = field(default_factory=time.monotonic)
+    stop_requested: Callable[[], bool] = lambda: False
+    report: Report = lambda event: None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The cached scans of a run by their part in it."""
+
+    labelled: list[CachedCase]
+    unlabelled: list[CachedCase]
+    validation: list[CachedCase]
+
+    def counts(self) -> dict[str, int]:
+        """How many scans play which part."""
+        partial = sum(not case.complete for case in self.labelled)
+        names = {case.name for case in self.labelled}
+        loose = sum(case.name not in names for case in self.unlabelled)
+        return {
+            "labelled": len(self.labelled),
+            "partial": partial,
+            "unlabelled": loose,
+            "validation": len(self.validation),
+        }
+
+
+def run_training(study: Study, config: TrainConfig, options: RunOptions) -> ModelFolder:
+    """Train a model in the study.
+
+    Args:
+        study: with at least one labelled scan.
+        config: the method and its settings.
+        options: name, plan and what surrounds the run.
+
+    Returns:
+        The model's folder. After a requested stop it holds the weights so far and can be resumed.
+
+    Raises:
+        StudyError: the name is taken, or another process trains this model.
+        TrainingError: nothing is labelled, or the loss stopped being finite.
+        InputError: a scan cannot be read.
+    """
+    folder = ModelFolder(study.model_dir(options.name))
+    fresh = not folder.root.exists()
+    if not fresh and not options.resume:
+        raise StudyError(
+            f"a model named {options.name!r} is already in {study.root}; go on with it by --resume, or choose another "
+            "--name"
+        )
+    if folder.metrics().get("finished"):
+        options.report({"event": "notice", "text": f"{options.name} has finished already; nothing to do"})
+        return folder
+    recipe = parse_recipe(config.method)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FolderLock(folder.root / "lock", f"training {options.name}").held(timeout_s=0):
+            _train(study, folder, Objective(recipe, options.plan, config), options)
+    except BaseException:
+        if fresh and not folder.state_path.exists():
+            shutil.rmtree(folder.root, ignore_errors=True)
+        raise
+    return folder
+
+
+def _train(study: Study, folder: ModelFolder, objective: Objective, options: RunOptions) -> None:
+    config, plan, report = objective.config, objective.plan, options.report
+    fabric = Fabric(accelerator=_accelerator(config.device), devices=1, precision=_precision(config.device))
+    split = split_cases(study, objective, report)
+    torch.manual_seed(config.seed)
+    student = build_network(plan)
+    if options.start_from is not None:
+        load_weights(student, options.start_from.weights_path)
+    checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
+    plan.save(folder.plan_path)
+    config.save(folder.config_path)
+    parts = LoopParts(
+        student=student,
+        objective=objective,
+        sampler=PatchSampler(split.labelled, split.unlabelled, sampling_options(objective)),
+        budget=_budget(config, options, checkpoint),
+        state_path=folder.state_path,
+        validate=Validator(split.validation, plan, fabric.device) if split.validation else None,
+        stop_requested=options.stop_requested,
+        report=report,
+    )
+    loop = TrainingLoop(parts, config, fabric)
+    if checkpoint is not None:
+        loop.restore(checkpoint)
+        report({"event": "notice", "text": f"going on with {options.name} from iteration {checkpoint.iteration}"})
+    log = RunLog(folder.root, loop.iteration)
+    try:
+        finished = loop.run(log)
+    finally:
+        log.close()
+    save_weights(loop.teacher.network, folder.weights_path)
+    metrics = {
+        "finished": finished,
+        "iterations": loop.iteration,
+        "seconds": round(parts.budget.elapsed, 1),
+        "device": str(fabric.device),
+        "data": split.counts(),
+        "validation": loop.validations[-1] if loop.validations else None,
+        "teacher_dice_by_scale": objective.reliability.dice(),
+        "inference": {"scales": [1.0], "mirror": False},
+    }
+    folder.card_path.write_text(model_card(options.name, plan, config, metrics), encoding="utf-8")
+    _write_json(folder.metrics_path, metrics)
+    report({"event": "finish", **metrics})
+
+
+def split_cases(study: Study, objective: Objective, report: Report) -> Split:
+    """Cache the scans that a recipe needs and decide which play which part.
+
+    Raises:
+        TrainingError: no scan has a judged voxel of any structure.
+    """
+    cases = study.cases()
+    wanted = [case for case in cases if case.label is not None or objective.terms]
+    cached = cache_cases(
+        wanted,
+        objective.plan,
+        study.cache_dir,
+        lambda done, total, name: report({"event": "prepare", "done": done, "total": total, "case": name}),
+    )
+    labelled, validation = hold_out([case for case in cached if case.voxels], objective.config.seed)
+    if not any(max(case.voxels) > 0 for case in labelled):
+        raise TrainingError(
+            f"{study.root} has no label to learn from: {len(cases)} scans, {len(labelled)} with judged voxels, none "
+            "with a structure; label a scan first, or import with --labels or a larger --labelled"
+        )
+    held = {case.name for case in validation}
+    loose = [case for case in cached if not case.complete and case.name not in held]
+    return Split(labelled, (loose or labelled) if objective.terms else [], validation)
+
+
+def sampling_options(objective: Objective) -> SamplingOptions:
+    """How many patches of what size a recipe's steps need."""
+    config, plan = objective.config, objective.plan
+    return SamplingOptions(
+        source_vox=objective.source_vox,
+        patch_vox=plan.patch_vox,
+        labelled_batch=config.labelled_batch or plan.batch_size,
+        unlabelled_batch=config.unlabelled_batch or plan.batch_size,
+        foreground_share=config.foreground_share,
+        seed=config.seed,
+    )
+
+
+def _budget(config: TrainConfig, options: RunOptions, checkpoint: Checkpoint | None) -> Budget:
+    minutes = None if config.iterations else config.minutes or PRESET_MINUTES[config.preset]
+    spent = time.monotonic() - options.began + (checkpoint.elapsed if checkpoint else 0.0)
+    return Budget(iterations=config.iterations, seconds=minutes * 60 if minutes else None, spent=spent)
+
+
+def _accelerator(device: str) -> str:
+    return {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.split(":", maxsplit=1)[0], "auto")
+
+
+def _precision(device: str) -> Any:
+    if device == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
