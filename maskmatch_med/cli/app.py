@@ -61,5 +61,5 @@ def _usage_or_internal(error: Exception, debug: bool) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"maskmatch: {message}", file=sys.stderr)
+    print(f"maskmatch: {' '.join(message.split())}", file=sys.stderr)
     return code

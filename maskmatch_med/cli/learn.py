@@ -47,13 +47,18 @@ def plan(
 def train(
     study: StudyPath,
     method: Annotated[
-        str, typer.Option(help="supervised, mean-teacher, fixmatch or maskmatch, with +masked or +multiscale.")
-    ] = "maskmatch",
-    preset: PresetOption = Preset.balanced,
+        str | None,
+        typer.Option(
+            help="supervised, mean-teacher, fixmatch or maskmatch, with +masked or +multiscale; by default maskmatch."
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="How much time and memory to spend; by default balanced.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time of the whole command.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Total iterations, instead of minutes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
-    device: DeviceOption = "auto",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps; by default auto.")] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the method by default.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings in TOML or JSON.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; replaces a setting.")] = None,
@@ -65,11 +70,10 @@ def train(
     from maskmatch_med.cli.console import StopOnSignal, TrainingDisplay, process_start
     from maskmatch_med.config import TrainConfig
 
-    given: dict[str, Any] = {"method": method, "preset": preset.value, "device": device}
-    budget = {"minutes": minutes, "iterations": iterations, "seed": seed}
-    given |= {key: value for key, value in budget.items() if value is not None}
+    given: dict[str, Any] = {"method": method, "preset": preset and preset.value, "device": device, "seed": seed}
+    given |= {"minutes": minutes, "iterations": iterations}
     base = TrainConfig.load(config) if config else TrainConfig()
-    chosen = base.override({**_unless_configured(given, config), **pairs(set_)})
+    chosen = base.override({**{key: value for key, value in given.items() if value is not None}, **pairs(set_)})
     request = service.TrainRequest(name=name, resume=resume, start_from=start_from, began=process_start())
     with TrainingDisplay() as display, StopOnSignal() as stop:
         request.report, request.stop_requested = display.report, stop.requested
@@ -79,12 +83,6 @@ def train(
         return
     typer.echo(f"Model: {folder.root}")
     typer.echo(f"Next: maskmatch predict {folder.root} SCANS -o OUT")
-
-
-def _unless_configured(given: dict[str, Any], config: Path | None) -> dict[str, Any]:
-    """A configuration file decides what the command line left at its default."""
-    defaults = {"method": "maskmatch", "preset": "balanced", "device": "auto"}
-    return {key: value for key, value in given.items() if config is None or value != defaults.get(key)}
 
 
 def pairs(settings: list[str] | None) -> dict[str, str]:

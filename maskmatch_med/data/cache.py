@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from maskmatch_med.data.preprocess import preprocess, preprocess_labels
 from maskmatch_med.errors import InputError
 from maskmatch_med.planning.plan import Plan
-from maskmatch_med.study import Case
+from maskmatch_med.study import Case, FolderLock
 
 UNJUDGED = 255
 _POSITIONS_A_CLASS = 20_000
+_FILES = ("image.npy", "labels.npy", "voxels.npz")
+_LONGEST_PREPARATION_S = 1800.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,21 +62,33 @@ def cache_cases(
         root: the study's cache folder.
         progress: called with (done, total, case name).
 
+    Several trainings may share the cache: a scan that one of them prepares is waited for by the others.
+
     Raises:
         InputError: a scan cannot be read or does not fit the plan.
+        StudyError: another process has been preparing one scan for half an hour.
     """
     opened = []
     for index, case in enumerate(cases):
         if progress is not None:
             progress(index, len(cases), case.name)
         folder = root / plan.preprocessing_key / case.name
-        wanted = _identity(case)
-        if not _is_current(folder, wanted):
-            _write(case, plan, folder, wanted)
+        _bring_up_to_date(case, plan, folder)
         opened.append(_open(case, folder))
     if progress is not None:
         progress(len(cases), len(cases), "")
     return opened
+
+
+def _bring_up_to_date(case: Case, plan: Plan, folder: Path) -> None:
+    wanted = _identity(case)
+    if _is_current(folder, wanted):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(folder.with_name(f"{folder.name}.lock"), f"preparing {case.name}")
+    with lock.held(timeout_s=_LONGEST_PREPARATION_S):
+        if not _is_current(folder, wanted):
+            _write(case, plan, folder, wanted)
 
 
 def _identity(case: Case) -> dict[str, object]:
@@ -84,7 +98,8 @@ def _identity(case: Case) -> dict[str, object]:
 
 def _is_current(folder: Path, wanted: dict[str, object]) -> bool:
     try:
-        return bool(json.loads((folder / "entry.json").read_text(encoding="utf-8")) == wanted)
+        found = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+        return bool(found == wanted) and all((folder / name).is_file() for name in _FILES)
     except (OSError, ValueError):
         return False
 
@@ -92,10 +107,20 @@ def _is_current(folder: Path, wanted: dict[str, object]) -> bool:
 def _write(case: Case, plan: Plan, folder: Path, identity: dict[str, object]) -> None:
     volume = case.read_image()
     if volume.channels != len(plan.channel_names):
-        raise InputError(f"{case.name} has {volume.channels} channels, the plan has {len(plan.channel_names)}")
-    image = preprocess(volume, plan).image
+        raise InputError(
+            f"{case.image_paths[0]} has {volume.channels} channels, the plan was made for {len(plan.channel_names)}: "
+            f"{', '.join(plan.channel_names)}"
+        )
     label_map = case.read_label()
-    labels = np.full(image.shape[1:], UNJUDGED, np.uint8) if label_map is None else preprocess_labels(label_map, plan)
+    try:
+        image = preprocess(volume, plan).image
+    except InputError as error:
+        raise InputError(f"{case.image_paths[0]}: {error}") from error
+    try:
+        labels = np.full(image.shape[1:], UNJUDGED, np.uint8)
+        labels = labels if label_map is None else preprocess_labels(label_map, plan)
+    except InputError as error:
+        raise InputError(f"{case.label.path if case.label else case.name}: {error}") from error
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)

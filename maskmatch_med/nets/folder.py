@@ -62,7 +62,7 @@ class ModelFolder:
             return dict(json.loads(self.metrics_path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise StudyError(f"cannot read {self.metrics_path}: {error}") from error
 
     def load(self, device: torch.device | str = "cpu") -> tuple[Plan, nn.Module]:

@@ -35,7 +35,7 @@ class PredictRequest:
         scales: scales to average over.
         mirror: average over mirror images.
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
-        probabilities: also write ``CASE_probabilities.nii.gz`` (X, Y, Z, K).
+        probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
         overlap: share of a window's edge that neighbours have in common.
         only: names of the cases to predict; the others are left out.
         device: where to predict.
@@ -95,7 +95,7 @@ def predict(
         request.progress(index, len(cases), case.name)
         began = time.monotonic()
         volume = _fitting_volume(case, plan)
-        prediction = predictor.predict(volume)
+        prediction = _predicted(predictor, case, volume)
         written.append(_write_prediction(target, case, volume, prediction))
         rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
     request.progress(len(cases), len(cases), "")
@@ -106,6 +106,8 @@ def predict(
 def _selected(cases: list[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
     if only is None:
         return cases
+    if not only:
+        raise InputError("the part of the splits to predict lists no case; choose another --part")
     by_name = {case.name: case for case in cases}
     if missing := [name for name in only if name not in by_name]:
         raise InputError(f"no scan for {', '.join(missing[:5])} ({len(missing)} of {len(only)}) among the inputs")
@@ -120,6 +122,13 @@ def _fitting_volume(case: CaseFiles, plan: Plan) -> Volume:
             f"{len(plan.channel_names)}: {', '.join(plan.channel_names)}"
         )
     return volume
+
+
+def _predicted(predictor: Predictor, case: CaseFiles, volume: Volume) -> Prediction:
+    try:
+        return predictor.predict(volume)
+    except InputError as error:
+        raise InputError(f"{case.channels[0]}: {error}") from error
 
 
 def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction) -> Path:
@@ -162,11 +171,13 @@ def names_in_splits(path: Path, part: str) -> list[str]:
     """
     try:
         splits = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [str(name) for name in splits[part]]
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the splits {path}: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} has no part {part!r}; it has {', '.join(map(str, splits))}") from error
+    named = splits.items() if isinstance(splits, dict) else []
+    parts = {name: cases for name, cases in named if isinstance(cases, list)}
+    if part not in parts:
+        raise InputError(f"{path} has no list of cases {part!r}; it has {', '.join(parts) or 'none'}")
+    return [str(name) for name in parts[part]]
 
 
 def evaluate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ class Checkpoint:
             StudyError: the file is damaged.
         """
         try:
-            return cls(**torch.load(path, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, pickle.UnpicklingError, TypeError, EOFError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return cls(**torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError, pickle.UnpicklingError, TypeError, EOFError, LookupError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StudyError(f"cannot resume from {path}: {reason}; delete it to start this model anew") from error

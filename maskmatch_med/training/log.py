@@ -9,6 +9,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from maskmatch_med.io.atomic import write_text
+
 Report = Callable[[dict[str, Any]], None]
 """Receives what happens: ``{"event": "prepare" | "train" | "validate" | "notice" | "finish", …}``."""
 
@@ -24,9 +26,9 @@ class RunLog:
     def __init__(self, folder: Path, first_iteration: int) -> None:
         self.path = folder / "log.jsonl"
         kept = [line for line in read_log(self.path) if line["iteration"] <= first_iteration] if first_iteration else []
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._stream = self.path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_iteration)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_iteration + 1)
 
     def write(self, line: dict[str, Any]) -> None:
         """Log one line: ``iteration``, ``seconds`` and named numbers; a dict of numbers becomes dotted names."""

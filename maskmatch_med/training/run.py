@@ -104,13 +104,13 @@ def run_training(study: Study, config: TrainConfig, options: RunOptions) -> Mode
         return folder
     recipe = parse_recipe(config.method)
     folder.root.mkdir(parents=True, exist_ok=True)
-    try:
-        with FolderLock(folder.root / "lock", f"training {options.name}").held(timeout_s=0):
+    with FolderLock(folder.root / "lock", f"training {options.name}").held(timeout_s=0):
+        try:
             _train(study, folder, Objective(recipe, options.plan, config), options)
-    except BaseException:
-        if fresh and not folder.state_path.exists():
-            shutil.rmtree(folder.root, ignore_errors=True)
-        raise
+        except BaseException:
+            if fresh and not folder.state_path.exists():
+                shutil.rmtree(folder.root, ignore_errors=True)
+            raise
     return folder
 
 
@@ -123,8 +123,8 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     if options.start_from is not None:
         load_weights(student, options.start_from.weights_path)
     checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
-    plan.save(folder.plan_path)
-    config.save(folder.config_path)
+    _write_whole(folder.plan_path, plan.save)
+    _write_whole(folder.config_path, config.save)
     parts = LoopParts(
         student=student,
         objective=objective,
@@ -137,7 +137,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     )
     loop = TrainingLoop(parts, config, fabric)
     if checkpoint is not None:
-        loop.restore(checkpoint)
+        _restore(loop, checkpoint, folder.state_path)
         report({"event": "notice", "text": f"going on with {options.name} from iteration {checkpoint.iteration}"})
     log = RunLog(folder.root, loop.iteration)
     try:
@@ -155,8 +155,10 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         "teacher_dice_by_scale": objective.reliability.dice(),
         "inference": {"scales": [1.0], "mirror": False},
     }
-    folder.card_path.write_text(model_card(options.name, plan, config, metrics), encoding="utf-8")
-    _write_json(folder.metrics_path, metrics)
+    card = model_card(options.name, plan, config, metrics)
+    _write_whole(folder.card_path, lambda path: path.write_text(card, encoding="utf-8"))
+    text = json.dumps(metrics, indent=2) + "\n"
+    _write_whole(folder.metrics_path, lambda path: path.write_text(text, encoding="utf-8"))
     report({"event": "finish", **metrics})
 
 
@@ -214,7 +216,18 @@ def _precision(device: str) -> Any:
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def _restore(loop: TrainingLoop, checkpoint: Checkpoint, path: Path) -> None:
+    try:
+        loop.restore(checkpoint)
+    except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        raise StudyError(
+            f"{path} belongs to another network or method than {path.parent}'s plan.json and config.json describe; "
+            "restore those, or delete it to start this model anew"
+        ) from error
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a neighbour that then takes the place of ``path``, so that a kill never leaves half a file."""
+    partial = path.with_name(f"{path.name}.partial")
+    write(partial)
     partial.replace(path)

@@ -1,0 +1,85 @@
+"""Who is held out: a fifth of enough scans, whole patients, never a partly labelled one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.folds import hold_out
+
+
+def scan(name: str, group: str | None = None, partial: bool = False) -> CachedCase:
+    labels = np.zeros((2, 2, 2), np.uint8)
+    if partial:
+        labels[0] = UNJUDGED
+    return CachedCase(name, group, np.zeros((1, 2, 2, 2), np.float32), labels, {0: np.zeros((1, 3), np.int32)})
+
+
+def names(cases: list[CachedCase]) -> list[str]:
+    return [case.name for case in cases]
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_fewer_than_ten_all_train(count):
+    cases = [scan(f"c{i}") for i in range(count)]
+    assert hold_out(cases, 0) == (cases, [])
+
+
+def test_partly_labelled_scans_do_not_count_towards_ten():
+    cases = [scan(f"c{i}") for i in range(9)] + [scan(f"p{i}", partial=True) for i in range(20)]
+    assert hold_out(cases, 0) == (cases, [])
+
+
+@pytest.mark.parametrize(("count", "held"), [(10, 2), (12, 2), (13, 3), (100, 20)])
+def test_a_fifth_is_held_out(count, held):
+    cases = [scan(f"c{i}") for i in range(count)]
+    train, validation = hold_out(cases, 3)
+    assert len(validation) == held
+    assert sorted(names(train) + names(validation)) == sorted(names(cases))
+
+
+def test_the_seed_decides_alone():
+    cases = [scan(f"c{i:02d}") for i in range(30)]
+    _, first = hold_out(cases, 1)
+    _, again = hold_out(cases[::-1], 1)
+    _, other = hold_out(cases, 2)
+    assert set(names(first)) == set(names(again))
+    assert set(names(first)) != set(names(other))
+
+
+@given(
+    groups=st.lists(st.one_of(st.none(), st.integers(0, 6)), min_size=10, max_size=40),
+    partial=st.sets(st.integers(0, 39)),
+    seed=st.integers(0, 99),
+)
+def test_no_patient_is_split_and_partial_labels_train(groups, partial, seed):
+    cases = [scan(f"c{i:02d}", None if group is None else f"g{group}", i in partial) for i, group in enumerate(groups)]
+    train, validation = hold_out(cases, seed)
+    assert sorted(names(train) + names(validation)) == names(cases)
+    sides = [{case.group or case.name for case in part} for part in (train, validation)]
+    assert not sides[0] & sides[1]
+    assert all(case.complete for case in validation)
+    complete = sum(case.complete for case in cases)
+    assert len(validation) <= max(round(0.2 * complete), complete / 2)
+    assert train
+
+
+def test_one_patient_of_all_scans_is_not_held_out():
+    cases = [scan(f"c{i}", "same") for i in range(12)]
+    assert hold_out(cases, 0) == (cases, [])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_patient_of_many_scans_does_not_take_the_training_away(seed):
+    cases = [scan(f"a{i}", "many") for i in range(9)] + [scan("b", "few"), scan("c", "other")]
+    _, validation = hold_out(cases, seed)
+    assert sorted(names(validation)) == ["b", "c"]
+
+
+def test_where_no_patient_fits_the_smallest_is_held_out():
+    cases = [scan(f"{g}{i}", g) for g, count in (("a", 5), ("b", 4), ("c", 6)) for i in range(count)]
+    _, validation = hold_out(cases, 0)
+    assert {case.group for case in validation} == {"b"}
