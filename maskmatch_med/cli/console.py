@@ -61,9 +61,9 @@ class TrainingDisplay:
         self._validation = ""
         self._first: tuple[int, float] | None = None
 
-    def __enter__(self) -> TrainingDisplay:
+    def __enter__(self) -> Callable[[dict[str, Any]], None]:
         self._bar.start()
-        return self
+        return self.report
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -80,8 +80,7 @@ class TrainingDisplay:
         elif kind == "train":
             self._advance("Training", round(1000 * event["progress"]), 1000, self._training_note(event))
         elif kind == "validate":
-            scores = event["val_dice"]
-            self._validation = f"  val Dice {sum(scores.values()) / len(scores):.3f}"
+            self._validation = f"  validation Dice {event['val_dice']:.3f}"
             self._bar.console.print(f"iteration {event['iteration']}:{self._validation}")
         elif kind == "finish":
             self._advance("Training", 1000, 1000, f"{event['iterations']} iterations{self._validation}")

@@ -75,8 +75,8 @@ def train(
     base = TrainConfig.load(config) if config else TrainConfig()
     chosen = base.override({**{key: value for key, value in given.items() if value is not None}, **pairs(set_)})
     request = service.TrainRequest(name=name, resume=resume, start_from=start_from, began=process_start())
-    with TrainingDisplay() as display, StopOnSignal() as stop:
-        request.report, request.stop_requested = display.report, stop.requested
+    with TrainingDisplay() as request.report, StopOnSignal() as stop:
+        request.stop_requested = stop.requested
         folder = service.train(study, chosen, request)
     if stop.requested():
         typer.echo(f"Stopped and saved. Go on with: maskmatch train {study} --name {folder.root.name} --resume")

@@ -28,6 +28,6 @@ def demo(
 ) -> None:
     """Generate a study, train supervised and maskmatch for the same time, score both, write a report."""
     from maskmatch_med.cli.console import ProgressBar, TrainingDisplay
-    from maskmatch_med.demo import run_demo
+    from maskmatch_med.demo import Demo, run_demo
 
-    run_demo(out, minutes, TrainingDisplay, ProgressBar, typer.echo)
+    run_demo(Demo(out, minutes, ProgressBar, TrainingDisplay, typer.echo))

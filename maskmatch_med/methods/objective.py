@@ -83,9 +83,9 @@ class Objective:
 
     @property
     def source_vox(self) -> tuple[int, ...]:
-        """Edges of the source crops that this recipe's views are cut from."""
+        """Edges of the source crops that this recipe's views are cut from: the widest window of the widest zoom."""
         context = 1 / min(self.scales) if self.config.pseudo_labels.scale_mode == "window" else 1.0
-        return source_shape(self.plan.patch_vox, max(context, 1 / self.config.spatial.zoom[0]))
+        return source_shape(self.plan.patch_vox, context / self.config.spatial.zoom[0])
 
     def uses_unlabelled(self, progress: float) -> bool:
         """Whether a step at this progress trains on unlabelled scans."""

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from maskmatch_med.methods.supervised import UNJUDGED
 
+_LOWEST_DICE = 0.1
+
 
 class ScaleReliability:
     """Running overlap counts of each scale, alone and paired with scale 1.
@@ -47,14 +49,13 @@ class ScaleReliability:
     def weights(self, gate: bool = True) -> dict[float, float]:
         """1 for each scale that may enter, 0 for the others; scale 1 always enters.
 
-        With ``gate`` and nothing measured yet, only scale 1 enters.
+        With ``gate``, only scale 1 enters while its own Dice is below 0.1 or not measured: a comparison of failures
+        says nothing.
         """
         paired = self._dice()[:, 1]
-        floor = paired[self.scales.index(1.0)]
-        measured = self._measured()
+        floor = max(float(paired[self.scales.index(1.0)]), _LOWEST_DICE)
         return {
-            scale: 1.0 if scale == 1.0 or not gate or (measured and paired[i] >= floor) else 0.0
-            for i, scale in enumerate(self.scales)
+            scale: 1.0 if scale == 1.0 or not gate or paired[i] >= floor else 0.0 for i, scale in enumerate(self.scales)
         }
 
     def _measured(self) -> bool:

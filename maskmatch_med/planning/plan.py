@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from maskmatch_med.errors import InputError
 
+FEWEST_STAGES = 3
+"""Resolution stages below which the U-Net cannot be built."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,8 +46,8 @@ class NetworkPlan(_Frozen):
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> NetworkPlan:
-        if not len(self.features) == len(self.kernels) == len(self.strides) >= 2:
-            raise ValueError("features, kernels and strides need the same number of stages, at least 2")
+        if not len(self.features) == len(self.kernels) == len(self.strides) >= FEWEST_STAGES:
+            raise ValueError(f"features, kernels and strides need the same number of stages, at least {FEWEST_STAGES}")
         return self
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from maskmatch_med.planning.plan import NetworkPlan
+from maskmatch_med.planning.plan import FEWEST_STAGES, NetworkPlan
 
 SMALLEST_EDGE = 4
 """No axis is pooled below this many voxels."""
@@ -35,7 +35,7 @@ def make_network(
         spacing_mm: voxel spacing of the patch.
         base: features of the first stage.
         cap: most features of any stage.
-        max_stages: most stages, at least 2.
+        max_stages: most stages, at least 3.
         deep: train with deep supervision.
     """
     size, spacing = list(patch_vox), list(spacing_mm)
@@ -51,7 +51,7 @@ def make_network(
         spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]
         strides.append(stride)
         kernels.append(tuple(max(a, b) for a, b in zip(_kernel(spacing), kernels[-1], strict=True)))
-    while len(strides) < 2:
+    while len(strides) < FEWEST_STAGES:
         strides.append((1,) * len(size))
         kernels.append(kernels[-1])
     features = tuple(min(base * 2**stage, cap) for stage in range(len(strides)))

@@ -62,7 +62,7 @@ class TrainingLoop:
     def __init__(self, parts: LoopParts, config: TrainConfig, fabric: Fabric) -> None:
         self.parts, self.config, self.fabric = parts, config, fabric
         self.teacher = EMATeacher(parts.student, config.ema_decay)
-        self.teacher.network.to(fabric.device)
+        self._ask_teacher = fabric.setup_module(self.teacher.network)
         optimiser = torch.optim.AdamW(
             parts.student.parameters(),
             lr=config.optimiser.learning_rate,
@@ -100,10 +100,9 @@ class TrainingLoop:
         generator = torch.Generator().manual_seed(_step_seed(config.seed, self.iteration))
         for group in self.optimiser.param_groups:
             group["lr"] = config.optimiser.learning_rate * warm_up_cosine(progress, config.optimiser.warm_up)
-        with self.fabric.autocast():
-            if self._scales_due(progress):
-                objective.measure_scales(self.teacher.network, batch, generator)
-            losses = objective.step(self.student, self.teacher.network, batch, generator, progress)
+        if self._scales_due(progress):
+            objective.measure_scales(self._ask_teacher, batch, generator)
+        losses = objective.step(self.student, self._ask_teacher, batch, generator, progress)
         if not math.isfinite(losses.total.item()):
             raise TrainingError(_non_finite(losses, batch, self.iteration))
         self.optimiser.zero_grad(set_to_none=True)
@@ -146,7 +145,12 @@ class TrainingLoop:
         scores = self.parts.validate(self.teacher.network)
         self.parts.budget.reserve = max(self.parts.budget.reserve, 2.0 + 1.5 * (time.monotonic() - began))
         self.validations.append(scores)
-        line = {"iteration": self.iteration, "seconds": round(self.parts.budget.elapsed, 2), "val_dice": scores}
+        line: dict[str, Any] = {
+            "iteration": self.iteration,
+            "seconds": round(self.parts.budget.elapsed, 2),
+            "val_dice": sum(scores.values()) / max(len(scores), 1),
+            "val_dice_by_structure": scores,
+        }
         log.write(line)
         self.parts.report({"event": "validate", "progress": after, **line})
 

@@ -155,5 +155,5 @@ def test_weights_of_another_network_are_refused_with_a_reason(tmp_path: Path) ->
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_every_plan_that_is_accepted_can_be_built(dims: int) -> None:
-    plan = make_plan(dims, features=(4, 6), kernels=((3,) * dims,) * 2, strides=((1,) * dims, (2,) * dims))
+    plan = make_plan(dims, features=(4, 6, 8), kernels=((3,) * dims,) * 3, strides=((1,) * dims, *[(2,) * dims] * 2))
     assert network(plan).eval()(inputs(plan)).shape == (2, 3, *plan.patch_vox)
