@@ -1,0 +1,60 @@
+# Targets work on a bare machine with Python 3.11 and make; everything is installed into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test proof install lint format notebooks docker clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+# The first interpreter that is at least 3.11 and can make a virtual environment; PYTHON=… overrides it.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME)  ## generate a study, train on 4 labels, score, write demo/ with a report (about 10 minutes)
+	$(BIN)/maskmatch demo demo
+
+test: lint  ## what every change must pass: format, lint, types, import contracts, default tests
+	$(PYTEST)
+
+proof: $(DEV)  ## the long proofs, up to an hour
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m proof
+
+install: $(DEV)  ## make or refresh .venv with everything for development
+
+lint: $(DEV)  ## format, lint, types and import contracts, without the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV)  ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(DEV)  ## regenerate the notebooks from their .py sources and run them
+	$(BIN)/python notebooks/build.py
+
+docker:  ## build the container image maskmatch-med
+	docker build -t maskmatch-med .
+
+clean:  ## remove .venv, caches and the demo
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python of at least 3.11 with venv was found; install it, or name it: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(RUNTIME) $@
