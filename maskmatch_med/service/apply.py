@@ -96,7 +96,7 @@ def predict(
         began = time.monotonic()
         volume = _fitting_volume(case, plan)
         prediction = _predicted(predictor, case, volume)
-        written.append(_write_prediction(target, case, volume, prediction))
+        written.append(_write_prediction(target, case, volume, prediction, plan.classes))
         rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
     request.progress(len(cases), len(cases), "")
     _write_csv(target / "summary.csv", rows)
@@ -131,11 +131,11 @@ def _predicted(predictor: Predictor, case: CaseFiles, volume: Volume) -> Predict
         raise InputError(f"{case.channels[0]}: {error}") from error
 
 
-def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction) -> Path:
+def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int) -> Path:
     path = target / f"{case.name}.nii.gz"
     write_segmentation(path, prediction.labels, volume.geometry)
     if case.is_raster:
-        write_mask_png(target / f"{case.name}.png", prediction.labels)
+        write_mask_png(target / f"{case.name}.png", prediction.labels, classes=classes)
     if prediction.uncertainty is not None:
         write_map(target / f"{case.name}_uncertainty.nii.gz", prediction.uncertainty, volume.geometry)
     if prediction.probabilities is not None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
+from maskmatch_med.methods import parse_recipe
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, fingerprint, make_plan, override
 from maskmatch_med.service.devices import budget_of, resolve_device
@@ -93,8 +94,9 @@ def train(
     """
     opened, config, request = open_study(study), config or TrainConfig(), request or TrainRequest()
     resolve_device(config.device)
-    name = request.name or config.method.replace("+", "-")
-    folder = ModelFolder(opened.model_dir(name))
+    parse_recipe(config.method)
+    name = config.method.replace("+", "-") if request.name is None else request.name
+    folder = _model_folder(opened, name)
     if request.resume and folder.config_path.exists() and folder.plan_path.exists():
         kept = TrainConfig.load(folder.config_path)
         config = kept.model_copy(update={"device": config.device, "minutes": kept.minutes})
@@ -109,6 +111,15 @@ def train(
         report=request.report,
     )
     return run_training(opened, config, options)
+
+
+def _model_folder(study: Study, name: str) -> ModelFolder:
+    try:
+        return ModelFolder(study.model_dir(name))
+    except InputError as error:
+        raise InputError(
+            f"{name!r} cannot be a model's name, because it cannot be a folder's on every system; choose another --name"
+        ) from error
 
 
 def _plan_for(
