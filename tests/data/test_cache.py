@@ -15,10 +15,10 @@ import pytest
 from maskmatch_med.data import cache as cache_module
 from maskmatch_med.data.cache import UNJUDGED, cache_cases
 from maskmatch_med.data.preprocess import preprocess, preprocess_labels
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import write_map
 from maskmatch_med.planning import Plan
-from maskmatch_med.study import Study
+from maskmatch_med.study import FolderLock, Study
 
 
 def opened(root: Path) -> tuple[Study, Plan]:
@@ -186,6 +186,19 @@ def test_progress_names_each_scan(tiny_study):
     told = []
     cache_cases(study.cases(), plan, study.cache_dir, lambda *event: told.append(event))
     assert told == [*((i, 5, f"phantom_00{i}") for i in range(5)), (5, 5, "")]
+
+
+def test_a_scan_that_another_process_prepares_is_waited_for(tiny_study, monkeypatch):
+    filled(tiny_study)
+    entry = next((tiny_study / ".cache").glob("*/phantom_000"))
+    (entry / "entry.json").unlink()
+    monkeypatch.setattr(cache_module, "_LONGEST_PREPARATION_S", 0.2)
+    with FolderLock(entry.with_name("phantom_000.lock"), "preparing phantom_000").held():
+        with pytest.raises(StudyError, match="preparing phantom_000"):
+            filled(tiny_study)
+        assert (entry / "image.npy").is_file()
+    filled(tiny_study)
+    assert (entry / "entry.json").is_file()
 
 
 _FILL = """

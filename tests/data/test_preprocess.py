@@ -21,7 +21,10 @@ RNG = np.random.default_rng(5)
 def make_plan(spacing: tuple[float, ...], scheme: str = "zscore", **changes: Any) -> Plan:
     dims = len(spacing)
     network = NetworkPlan(
-        features=(4, 8, 8), kernels=((3,) * dims,) * 3, strides=((1,) * dims, (2,) * dims, (1,) * dims), deep_supervision=False
+        features=(4, 8, 8),
+        kernels=((3,) * dims,) * 3,
+        strides=((1,) * dims, (2,) * dims, (1,) * dims),
+        deep_supervision=False,
     )
     values: dict[str, Any] = {
         "spatial_dims": dims,

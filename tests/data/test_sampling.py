@@ -80,6 +80,13 @@ def test_a_step_depends_on_seed_and_step_alone(dims):
     assert not torch.equal(one.batch(5).labelled, sampler(dims, seed=5).batch(5).labelled)
 
 
+def test_the_seed_decides_the_places_too():
+    case = make_case("only", (40, 40, 40))
+    one, other = (PatchSampler([case], [case], options(seed=seed)).batch(5) for seed in (1, 2))
+    assert not torch.equal(one.labelled, other.labelled)
+    assert not torch.equal(one.unlabelled, other.unlabelled)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_shapes_and_types(dims):
     batch = sampler(dims).batch(0)
