@@ -83,6 +83,8 @@ class UnlabelledConfig(_Section):
     ramp: float = Field(default=0.25, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
+    one_term_a_step: bool = False
+    """Draw one of the terms at each step and weigh it by their number: the same gradient on average, for less time."""
     normalise_by: Literal["valid", "confident"] = "valid"
     """Whether the terms average over all valid voxels or over the confident ones."""
 
@@ -99,6 +101,7 @@ class TrainConfig(_Section):
     labelled_batch: int | None = Field(default=None, ge=1)
     """Labelled patches a step; the plan's batch size by default."""
     unlabelled_batch: int | None = Field(default=None, ge=1)
+    """Unlabelled patches a step; half the plan's batch size by default, at least 2 so that CutMix has a partner."""
     foreground_share: float = Field(default=0.5, ge=0, le=1)
     """Share of labelled patches that are centred on a voxel of a labelled structure."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
@@ -133,7 +136,7 @@ class TrainConfig(_Section):
             values = tomllib.loads(text) if path.suffix == ".toml" else None
             return cls.model_validate_json(text) if values is None else cls.model_validate(values)
         except ValidationError as error:
-            raise InputError(f"cannot use the configuration {path}: {_first_fault(error)}") from error
+            raise InputError(f"cannot use the configuration {path}: {first_fault(error)}") from error
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read the configuration {path}: {error}") from error
 
@@ -155,7 +158,7 @@ class TrainConfig(_Section):
         try:
             return type(self).model_validate(tree)
         except ValidationError as error:
-            raise InputError(f"cannot use these settings: {_first_fault(error)}") from error
+            raise InputError(f"cannot use these settings: {first_fault(error)}") from error
 
 
 def _parse(value: Any) -> Any:
@@ -168,7 +171,8 @@ def _parse(value: Any) -> Any:
         return value
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, as one clause: where, what, and what arrived."""
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     return f"{where}: {fault['msg']} (got {fault.get('input')!r})" if where else str(fault["msg"])

@@ -69,7 +69,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_no_file_is_too_long() -> None:
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    written = [path for path in SOURCES if "tests" not in path.relative_to(ROOT).parts]
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in written}
     assert {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > LONGEST_FILE} == {}
 
 

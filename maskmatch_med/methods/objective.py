@@ -19,7 +19,7 @@ from maskmatch_med.methods.recipes import Recipe
 from maskmatch_med.methods.reliability import ScaleReliability
 from maskmatch_med.methods.schedule import sigmoid_ramp
 from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
-from maskmatch_med.methods.terms import TERMS
+from maskmatch_med.methods.terms import TERMS, Term
 from maskmatch_med.nets import heads
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.views import (
@@ -105,9 +105,10 @@ class Objective:
         """
         image, labels = self.labelled_view(batch, generator)
         inputs, targets = [image], list[PseudoLabels]()
-        if self.uses_unlabelled(progress) and len(batch.unlabelled):
+        terms = self._terms_of_step(generator) if self.uses_unlabelled(progress) and len(batch.unlabelled) else {}
+        if terms:
             weak, pseudo = self.teach(teacher, batch, generator)
-            for term in self.terms.values():
+            for term in terms.values():
                 image, target = term.view(weak, pseudo, generator)
                 inputs.append(image)
                 targets.append(target)
@@ -115,11 +116,18 @@ class Objective:
         total = supervised = self._supervised(outputs[0], labels)
         parts = {"supervised": supervised}
         ramp = sigmoid_ramp(progress, self.config.unlabelled.start, self.config.unlabelled.ramp)
-        for (name, term), output, target in zip(self.terms.items(), outputs[1:], targets, strict=False):
+        share = len(self.terms) / max(len(terms), 1)
+        for (name, term), output, target in zip(terms.items(), outputs[1:], targets, strict=True):
             parts[name] = term.loss(heads(output, self.plan)[0], target)
-            total = total + ramp * term.weight * parts[name]
+            total = total + ramp * share * term.weight * parts[name]
             parts["confident"] = self._confident_share(target)
         return StepLosses(total, parts)
+
+    def _terms_of_step(self, generator: Generator) -> dict[str, Term]:
+        if not self.config.unlabelled.one_term_a_step:
+            return self.terms
+        drawn = list(self.terms)[int(torch.randint(len(self.terms), (), generator=generator))]
+        return {drawn: self.terms[drawn]}
 
     def labelled_view(self, batch: Batch, generator: Generator) -> tuple[Tensor, Tensor]:
         """Labelled images (B, C, *patch) after spatial and intensity changes, and their labels (B, *patch) uint8."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from monai.networks.nets import DynUNet
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from maskmatch_med.errors import StudyError
@@ -45,10 +45,12 @@ def heads(output: Tensor, plan: Plan) -> tuple[Tensor, ...]:
 def save_weights(network: nn.Module, path: Path) -> None:
     """Write the weights as safetensors, whole or not at all.
 
-    A tensor that a network holds under several names, as ``DynUNet`` does, is written once.
+    A tensor that a network holds under several names, as ``DynUNet`` does, is written once. The same weights give the
+    same bytes.
     """
     partial = path.with_suffix(".partial")
-    save_model(network, str(partial))
+    once = {tensor.data_ptr(): (name, tensor) for name, tensor in sorted(network.state_dict().items())}
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in once.values()}, partial)
     partial.replace(path)
 
 

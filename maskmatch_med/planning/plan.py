@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from maskmatch_med.config import first_fault
 from maskmatch_med.errors import InputError
 
 FEWEST_STAGES = 3
@@ -129,5 +130,7 @@ class Plan(_Frozen):
         """
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError, ValueError) as error:
-            raise InputError(f"cannot use the plan {path}: {error}") from error
+        except ValidationError as error:
+            raise InputError(f"cannot use the plan {path}: {first_fault(error)}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read the plan {path}: {error}") from error

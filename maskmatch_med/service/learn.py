@@ -99,7 +99,10 @@ def train(
     folder = _model_folder(opened, name)
     if request.resume and folder.config_path.exists() and folder.plan_path.exists():
         kept = TrainConfig.load(folder.config_path)
-        config = kept.model_copy(update={"device": config.device, "minutes": kept.minutes})
+        kept = kept.model_copy(update={"device": config.device})
+        if kept != config:
+            request.report({"event": "notice", "text": f"{name} goes on with the settings that it began with"})
+        config = kept
     start = None if request.start_from is None else ModelFolder(Path(request.start_from))
     options = RunOptions(
         name=name,

@@ -74,11 +74,15 @@ class TrainingLoop:
         self.validations: list[dict[str, float]] = []
         self._saved_at = self._logged_at = time.monotonic()
         self._save_cost = 0.0
+        self._rounds_done = 0
 
     def run(self, log: RunLog) -> bool:
         """Train; returns whether the budget was used up (False: stopped on request)."""
         parts = self.parts
         finished = True
+        self._rounds_done = int(
+            parts.budget.progress(self.iteration, self.first_elapsed) * self.config.validation_rounds
+        )
         with Prefetcher(parts.sampler, self.iteration) as crops:
             while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
                 if parts.stop_requested():
@@ -88,9 +92,13 @@ class TrainingLoop:
                 losses = self._step(batch, progress)
                 self.iteration += 1
                 self._log(log, losses, progress)
-                self._validate_when_due(log, progress)
+                self._validate_when_due(log)
                 self._save_when_due()
+        if self.iteration == 0 and finished:
+            raise TrainingError("the time was used up before the first iteration; give more minutes")
         self.save()
+        if finished and parts.validate is not None:
+            self._validate(log, parts.validate)
         return finished
 
     def _step(self, batch: Batch, progress: float) -> StepLosses:
@@ -136,14 +144,19 @@ class TrainingLoop:
         log.write(line)
         self.parts.report({"event": "train", "progress": progress, **line})
 
-    def _validate_when_due(self, log: RunLog, progress: float) -> None:
-        rounds = self.config.validation_rounds
-        after = self.parts.budget.progress(self.iteration, self.first_elapsed)
-        if self.parts.validate is None or int(after * rounds) == int(progress * rounds):
+    def _validate_when_due(self, log: RunLog) -> None:
+        """Validate at the end of each round but the last, whose weights are validated after the loop."""
+        progress = self.parts.budget.progress(self.iteration, self.first_elapsed)
+        rounds = int(progress * self.config.validation_rounds)
+        if self.parts.validate is None or rounds <= self._rounds_done or progress >= 1:
             return
+        self._rounds_done = rounds
         began = time.monotonic()
-        scores = self.parts.validate(self.teacher.network)
+        self._validate(log, self.parts.validate)
         self.parts.budget.reserve = max(self.parts.budget.reserve, 2.0 + 1.5 * (time.monotonic() - began))
+
+    def _validate(self, log: RunLog, score: Callable[[nn.Module], dict[str, float]]) -> None:
+        scores = score(self.teacher.network)
         self.validations.append(scores)
         line: dict[str, Any] = {
             "iteration": self.iteration,
@@ -152,7 +165,7 @@ class TrainingLoop:
             "val_dice_by_structure": scores,
         }
         log.write(line)
-        self.parts.report({"event": "validate", "progress": after, **line})
+        self.parts.report({"event": "validate", **line})
 
     def _save_when_due(self) -> None:
         pause = max(self.config.checkpoint_seconds, min(50 * self._save_cost, _LONGEST_CHECKPOINT_SECONDS))

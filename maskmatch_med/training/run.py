@@ -116,7 +116,9 @@ def run_training(study: Study, config: TrainConfig, options: RunOptions) -> Mode
 
 def _train(study: Study, folder: ModelFolder, objective: Objective, options: RunOptions) -> None:
     config, plan, report = objective.config, objective.plan, options.report
-    fabric = Fabric(accelerator=_accelerator(config.device), devices=1, precision=_precision(config.device))
+    fabric = Fabric(
+        accelerator=_accelerator(config.device), devices=_devices(config.device), precision=_precision(config.device)
+    )
     split = split_cases(study, objective, report)
     torch.manual_seed(config.seed)
     student = build_network(plan)
@@ -182,8 +184,8 @@ def split_cases(study: Study, objective: Objective, report: Report) -> Split:
             f"{study.root} has no label to learn from: {len(cases)} scans, {len(labelled)} with judged voxels, none "
             "with a structure; label a scan first, or import with --labels or a larger --labelled"
         )
-    held = {case.name for case in validation}
-    loose = [case for case in cached if not case.complete and case.name not in held]
+    held = {case.group or case.name for case in validation}
+    loose = [case for case in cached if not case.complete and (case.group or case.name) not in held]
     return Split(labelled, (loose or labelled) if objective.terms else [], validation)
 
 
@@ -194,7 +196,7 @@ def sampling_options(objective: Objective) -> SamplingOptions:
         source_vox=objective.source_vox,
         patch_vox=plan.patch_vox,
         labelled_batch=config.labelled_batch or plan.batch_size,
-        unlabelled_batch=config.unlabelled_batch or plan.batch_size,
+        unlabelled_batch=config.unlabelled_batch or max(2, plan.batch_size // 2),
         foreground_share=config.foreground_share,
         seed=config.seed,
     )
@@ -208,6 +210,12 @@ def _budget(config: TrainConfig, options: RunOptions, checkpoint: Checkpoint | N
 
 def _accelerator(device: str) -> str:
     return {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.split(":", maxsplit=1)[0], "auto")
+
+
+def _devices(device: str) -> list[int] | int:
+    """The GPU that ``cuda:N`` names, else one device of the kind."""
+    kind, _, index = device.partition(":")
+    return [int(index)] if kind == "cuda" and index else 1
 
 
 def _precision(device: str) -> Any:

@@ -322,7 +322,6 @@ def test_a_prediction_on_another_grid_is_not_scored(run, places):
     refuse(run("evaluate", places.tmp, places.labels), r"does not lie on the grid")
 
 
-@pytest.mark.xfail(reason="Plan.load passes on pydantic's whole text", strict=True)
 def test_a_damaged_plan_is_told_without_the_library_s_words(run, places):
     _set("patch_size", [1, 2])(places.study / "plan.json")
     outcome = run("train", places.study, "--name", "new", "--iterations", "1")

@@ -33,7 +33,9 @@ def make_plan(spacing: tuple[float, ...], patch: tuple[int, ...], **changes: Any
         "patch_vox": patch,
         "batch_size": 2,
         "normalisation": (ChannelNormalisation(scheme="zscore"),),
-        "network": NetworkPlan(features=(4, 8, 8), kernels=((3,) * dims,) * 3, strides=((1,) * dims, (2,) * dims, (1,) * dims)),
+        "network": NetworkPlan(
+            features=(4, 8, 8), kernels=((3,) * dims,) * 3, strides=((1,) * dims, (2,) * dims, (1,) * dims)
+        ),
         "mirror_axes": tuple(range(dims)),
         "median_shape_vox": patch,
     }

@@ -162,6 +162,20 @@ def test_total_is_the_weighted_ramped_sum(recipe: str, progress: float, dims: in
 
 
 @DIMS
+def test_one_term_a_step_takes_turns_and_weighs_as_much(dims: int, stage: Callable[..., Stage]) -> None:
+    case = stage("maskmatch", dims)
+    objective = case.objective(**{"unlabelled.one_term_a_step": True, "unlabelled.strong_weight": 0.5})
+    batch = case.batch(objective)
+    weights, drawn = {"strong": 0.5, "masked": 1.0}, []
+    for seed in range(12):
+        found = values_of(case.step(objective, batch, progress=0.9, seed=seed))
+        (name,) = set(found) & set(weights)
+        assert found["total"] == pytest.approx(found["supervised"] + 2 * weights[name] * found[name], rel=1e-5)
+        drawn.append(name)
+    assert set(drawn) == set(weights)
+
+
+@DIMS
 @pytest.mark.parametrize("recipe", ["mean-teacher", "maskmatch"])
 def test_before_the_start_only_labels_count(recipe: str, dims: int, stage: Callable[..., Stage]) -> None:
     case = stage(recipe, dims)
@@ -497,7 +511,7 @@ def test_measuring_scores_a_perfect_teacher_with_one(dims: int, stage: Callable[
 def test_source_crops_hold_what_the_views_need(dims: int, stage: Callable[..., Stage]) -> None:
     zoom = {"spatial.zoom": (0.9, 1.1)}
     assert stage("fixmatch", dims).objective(**zoom).source_vox == (18,) * dims
-    assert stage("maskmatch", dims).objective(**zoom).source_vox == (24,) * dims
+    assert stage("maskmatch", dims).objective(**zoom).source_vox == (26,) * dims
     resize = zoom | {"pseudo_labels.scale_mode": "resize"}
     assert stage("maskmatch", dims).objective(**resize).source_vox == (18,) * dims
 
