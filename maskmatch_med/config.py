@@ -78,12 +78,12 @@ class UnlabelledConfig(_Section):
     strong_weight: float = Field(default=1.0, ge=0)
     masked_weight: float = Field(default=1.0, ge=0)
     mean_teacher_weight: float = Field(default=10.0, ge=0)
-    start: float = Field(default=0.15, ge=0, lt=1)
-    """Share of the run that trains on labels alone."""
-    ramp: float = Field(default=0.25, ge=0, le=1)
+    start: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the run that trains on labels alone: such steps cost a third, and a poor teacher teaches its errors."""
+    ramp: float = Field(default=0.1, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
-    one_term_a_step: bool = False
+    one_term_a_step: bool = True
     """Draw one of the terms at each step and weigh it by their number: the same gradient on average, for less time."""
     normalise_by: Literal["valid", "confident"] = "valid"
     """Whether the terms average over all valid voxels or over the confident ones."""
