@@ -26,7 +26,12 @@ RECIPES = ["supervised", "mean-teacher", "fixmatch", "supervised+masked", "fixma
 DIMS = pytest.mark.parametrize("dims", [2, 3])
 NO_INTENSITY = IntensityStrength(*[(0.0, (0.5, 1.0))] * 6)
 STILL = {"spatial.rotation_probability": 0.0, "spatial.zoom_probability": 0.0}
-CONFIDENT = {"pseudo_labels.threshold": 0.0}
+CONFIDENT = {
+    "pseudo_labels.threshold": 0.0,
+    "unlabelled.start": 0.15,
+    "unlabelled.ramp": 0.25,
+    "unlabelled.one_term_a_step": False,
+}
 
 
 class Recorder(nn.Module):
