@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ def evaluate(pred: Path, ref: Path, options: EvaluateOptions | None = None) -> E
         pred: a folder of ``CASE.nii.gz`` or mask pictures, or one such file. Uncertainty and probability maps are
             left out, and pictures beside a NIfTI of the same case.
         ref: a folder of label files; a study, nnU-Net or MSD dataset (its ``labelsTr`` and the label names of its
-            ``dataset.json``); or one file where ``pred`` is one.
+            ``dataset.json``); or one file where ``pred`` is one. What the colours or grey levels of mask pictures
+            mean is read from all masks of the folder, with or without a prediction.
         options: tolerance, mode and label names.
 
     Raises:
         InputError: nothing to score, a prediction without reference, a label outside the declared ones, or grids that
-            differ; the message names the files.
+            differ, or predictions use more classes than the mask pictures show; the message names the files.
     """
     options = options or EvaluateOptions()
     predictions = _predictions(pred)
@@ -42,13 +43,14 @@ def evaluate(pred: Path, ref: Path, options: EvaluateOptions | None = None) -> E
             f"found {_some(sorted(references.paths))}"
         )
     names = options.label_names or declared
-    code = _code_of(predictions)
-    loaded = references.only(predictions)
+    loaded = references.with_code()
+    code = _code_of_predictions(predictions.values(), loaded.code)
     classes = dict(names) if names else _values_met(predictions, code, loaded, ref)
     rows: list[Row] = []
     for name, path in predictions.items():
         found, truth = read_labels(path, unjudged=None, code=code), loaded.read(name)
         _check_grids(found, truth, path, loaded.paths[name])
+        _check_code(found, path, loaded, name)
         if names:
             _check_values(found, path, classes)
             _check_values(truth, loaded.paths[name], classes)
@@ -67,9 +69,8 @@ class _References:
     unjudged: int
     code: MaskCode | None = None
 
-    def only(self, wanted: Mapping[str, Path]) -> _References:
-        paths = {name: self.paths[name] for name in wanted}
-        return _References(paths, self.names, self.unjudged, _code_of(paths))
+    def with_code(self) -> _References:
+        return replace(self, code=_code_of(self.paths.values()))
 
     def read(self, name: str) -> LabelMap:
         return read_labels(self.paths[name], unjudged=self.unjudged, code=self.code)
@@ -111,6 +112,8 @@ def _references(ref: Path, predictions: Mapping[str, Path]) -> tuple[_References
     paths: dict[str, Path] = {}
     for path in (path for folder in folders for path in files_in(folder)):
         paths.setdefault(stem(path), path)
+    scans = {_without_ending(name) for name in paths if _without_ending(name) != name}
+    paths = {name: path for name, path in paths.items() if name not in scans}
     names = tuple(_without_ending(name) if name not in predictions else name for name in paths)
     for name, path in list(paths.items()):
         paths.setdefault(_without_ending(name), path)
@@ -147,10 +150,19 @@ def _number(value: Any) -> int:
     return int(value)
 
 
-def _code_of(paths: Mapping[str, Path]) -> MaskCode | None:
+def _code_of(paths: Iterable[Path]) -> MaskCode | None:
     """The common code of all mask pictures, so that one without foreground means the same as the others."""
-    rasters = [path for path in paths.values() if is_raster(path)]
+    rasters = [path for path in dict.fromkeys(paths) if is_raster(path)]
     return MaskCode.of(rasters) if rasters else None
+
+
+def _code_of_predictions(paths: Iterable[Path], of_references: MaskCode | None) -> MaskCode | None:
+    """The code of the predictions: that of the references where the predictions use the same colours or levels."""
+    code = _code_of(paths)
+    if code is None or of_references is None or code.kind == "index" or code.kind != of_references.kind:
+        return code
+    shared = set(code.levels) <= set(of_references.levels) and set(code.colours) <= set(of_references.colours)
+    return of_references if shared else code
 
 
 def _values_met(
@@ -184,6 +196,20 @@ def _check_grids(found: LabelMap, truth: LabelMap, pred: Path, ref: Path) -> Non
     else:
         detail = f"affine {found.geometry.affine.round(4).tolist()} against {truth.geometry.affine.round(4).tolist()}"
     raise InputError(f"{pred} does not lie on the grid of its reference {ref}: {detail}; predict on the source's grid")
+
+
+def _check_code(found: LabelMap, path: Path, references: _References, name: str) -> None:
+    """Refuse a class that the reference's colours cannot stand for: which colour is which class is then unknown."""
+    ref, code = references.paths[name], references.code
+    if code is None or code.classes is None or not is_raster(ref):
+        return
+    highest = max((value for value in found.values if value != UNJUDGED), default=0)
+    if highest >= code.classes:
+        raise InputError(
+            f"{path} holds the label {highest}, but the mask pictures beside {ref} show only {code.classes} "
+            "colours or grey levels, background included; give a folder whose masks show every class, or save the "
+            "references with class numbers"
+        )
 
 
 def _check_values(labels: LabelMap, path: Path, classes: Mapping[str, int]) -> None:

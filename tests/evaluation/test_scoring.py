@@ -233,6 +233,61 @@ def test_two_dimensional_masks_as_pictures(tmp_path: Path):
     assert evaluate(tmp_path / "png", tmp_path / "set" / "masks", names).rows == found.rows
 
 
+def _colour_set(tmp_path: Path) -> tuple[Path, Path, NDArray[np.uint8]]:
+    """Two coloured references, the first without the colour that comes second in order, and the classes of the first.
+
+    The classes are black, (0, 0, 200) and (200, 0, 0).
+    """
+    labels = np.zeros((6, 5, 1), np.uint8)
+    labels[1:4, 1:3] = 2
+    pred, ref = tmp_path / "pred", tmp_path / "masks"
+    ref.mkdir()
+    for name, colours in (("x", [(200, 0, 0)]), ("y", [(200, 0, 0), (0, 0, 200)])):
+        pixels = np.zeros((5, 6, 3), np.uint8)
+        for column, colour in enumerate(colours):
+            pixels[1:3, 1 + 3 * column : 4 + 3 * column] = colour
+        Image.fromarray(pixels).save(ref / f"{name}.png")
+    flat = Geometry((6, 5, 1), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    write_segmentation(pred / "x.nii.gz", labels, flat)
+    return pred, ref, labels
+
+
+def test_the_colours_mean_what_all_masks_of_the_folder_say(tmp_path: Path):
+    pred, ref, labels = _colour_set(tmp_path)
+    names = EvaluateOptions(label_names={"cell": 1, "wall": 2})
+    assert {row.class_name: row.dice for row in evaluate(pred, ref, names).rows}["wall"] == 1.0
+    write_mask_png(tmp_path / "pictures" / "x.png", labels, classes=3)
+    assert evaluate(tmp_path / "pictures", ref, names).mean_dice == 1.0
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same" / "x.png").write_bytes((ref / "x.png").read_bytes())
+    assert evaluate(tmp_path / "same", ref, names).mean_dice == 1.0
+
+
+def test_grey_levels_mean_what_all_masks_of_the_folder_say(tmp_path: Path):
+    pred, ref, labels = _colour_set(tmp_path)
+    Image.fromarray((labels[..., 0].T * 100).astype(np.uint8)).save(ref / "x.png")
+    Image.fromarray(((labels[..., 0].T > 0) * 100).astype(np.uint8)).save(ref / "y.png")
+    assert evaluate(pred, ref).mean_dice == 1.0
+
+
+def test_more_classes_than_the_masks_show_are_refused(tmp_path: Path):
+    pred, ref, _ = _colour_set(tmp_path)
+    (ref / "y.png").unlink()
+    with pytest.raises(InputError, match=r"x\.nii\.gz holds the label 2, but .*x\.png show only 2 colours"):
+        evaluate(pred, ref)
+
+
+def test_scans_beside_their_masks_are_no_references(tmp_path: Path):
+    pred, ref, _ = _colour_set(tmp_path)
+    for name in ("x", "y"):
+        (ref / f"{name}.png").rename(ref / f"{name}_mask.png")
+    noise = np.random.default_rng(0).integers(0, 255, (5, 6, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(ref / "x.png")
+    found = evaluate(pred, ref)
+    assert found.mean_dice == 1.0
+    assert found.without_prediction == ("y",)
+
+
 def test_real_references_score_full_against_themselves(shared_data: Path):
     folder = shared_data / "Task04_Hippocampus"
     found = evaluate(folder / "labelsTr" / "hippocampus_001.nii.gz", folder / "labelsTr" / "hippocampus_001.nii.gz")
