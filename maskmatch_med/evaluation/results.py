@@ -21,6 +21,10 @@ from maskmatch_med.io.atomic import write_bytes, write_text
 METRICS = ("dice", "nsd", "hd95_mm", "assd_mm")
 PAPER_METRICS = ("dice", "hd95_voxels", "asd_voxels")
 
+TABLE, SUMMARY, FIGURE = "cases.csv", "summary.json", "figure.png"
+OUTPUTS = (TABLE, SUMMARY, FIGURE)
+"""The files that :meth:`Evaluation.write` writes."""
+
 
 @dataclass(frozen=True)
 class MetricSummary:
@@ -128,9 +132,9 @@ class Evaluation:
     def write(self, out_dir: Path) -> None:
         """Write ``cases.csv``, ``summary.json`` and ``figure.png`` to a folder, each file whole or not at all."""
         out_dir.mkdir(parents=True, exist_ok=True)
-        write_text(out_dir / "cases.csv", self.as_csv())
-        write_text(out_dir / "summary.json", json.dumps(self.summary(), indent=2, allow_nan=False) + "\n")
-        write_bytes(out_dir / "figure.png", png_bytes(dice_figure({"": self.dice_by_class()})))
+        write_text(out_dir / TABLE, self.as_csv())
+        write_text(out_dir / SUMMARY, json.dumps(self.summary(), indent=2, allow_nan=False) + "\n")
+        write_bytes(out_dir / FIGURE, png_bytes(dice_figure({"": self.dice_by_class()})))
 
     def dice_by_class(self) -> dict[str, list[float]]:
         """The Dice of every scored case, by structure."""
@@ -151,8 +155,14 @@ class Evaluation:
         return stream.getvalue()
 
     def as_table(self) -> Table:
-        """A table for the terminal: a line a structure, mean ± standard deviation, and how many sides were empty."""
-        table = Table(title=f"{len(self.cases)} cases", title_justify="left")
+        """A table for the terminal: a line a structure, mean ± standard deviation, and how many sides were empty.
+
+        Its title says how many cases were scored and how many references nothing was predicted for.
+        """
+        title = f"{len(self.cases)} cases"
+        if self.without_prediction:
+            title += f", {len(self.without_prediction)} of the references had no prediction and are not scored"
+        table = Table(title=title, title_justify="left")
         table.add_column("structure")
         heads = {"nsd": f"NSD {self.options.nsd_mm:g} mm", "dice": "Dice", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
         keys = _metric_names(self.options.paper)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation.results import Evaluation
+from maskmatch_med.evaluation.results import FIGURE, OUTPUTS, Evaluation
 from maskmatch_med.evaluation.score import UNJUDGED, EvaluateOptions, Row, score_case
 from maskmatch_med.io import LabelMap, MaskCode, read_labels
 from maskmatch_med.io.cases import LABEL_ENDINGS, LABEL_FOLDERS, files_in, stem
@@ -23,7 +23,7 @@ def evaluate(pred: Path, ref: Path, options: EvaluateOptions | None = None) -> E
 
     Args:
         pred: a folder of ``CASE.nii.gz`` or mask pictures, or one such file. Uncertainty and probability maps are
-            left out, and pictures beside a NIfTI of the same case.
+            left out, pictures beside a NIfTI of the same case, and the figure that an earlier evaluation wrote there.
         ref: a folder of label files; a study, nnU-Net or MSD dataset (its ``labelsTr`` and the label names of its
             ``dataset.json``); or one file where ``pred`` is one. What the colours or grey levels of mask pictures
             mean is read from all masks of the folder, with or without a prediction.
@@ -82,7 +82,8 @@ def _predictions(pred: Path) -> dict[str, Path]:
     if not pred.is_dir():
         raise InputError(f"there is no folder of predictions at {pred}")
     found: dict[str, Path] = {}
-    for path in files_in(pred):
+    own = {FIGURE} if all((pred / name).is_file() for name in OUTPUTS) else set()
+    for path in (path for path in files_in(pred) if path.name not in own):
         name = stem(path)
         if any(name.endswith(end) or f"{end}_" in name for end in _SIDE_PRODUCTS):
             continue

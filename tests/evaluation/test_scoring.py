@@ -106,12 +106,24 @@ def test_written_files_say_the_same(folders: tuple[Path, Path], tmp_path: Path):
         assert min(picture.size) > 300
 
 
+def test_scores_may_be_written_beside_the_predictions_again_and_again(folders: tuple[Path, Path]):
+    pred, ref = folders
+    first = evaluate(pred, ref)
+    first.write(pred)
+    again = evaluate(pred, ref)
+    assert again.rows == first.rows
+    again.write(pred)
+    (pred / "summary.json").unlink()
+    with pytest.raises(InputError, match="no reference for figure"):
+        evaluate(pred, ref)
+
+
 def test_the_table_shows_every_structure_and_the_counts(folders: tuple[Path, Path]):
     console = Console(width=160)
     with console.capture() as capture:
         console.print(evaluate(*folders).as_table())
     text = capture.get()
-    assert "2 cases" in text
+    assert "2 cases, 1 of the references had no prediction" in " ".join(text.split())
     for part in ("liver", "spleen", "mean", "NSD 1 mm", "0.875 ± 0.177", "missed"):
         assert part in text
 
