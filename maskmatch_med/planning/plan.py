@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskmatch_med.config import first_fault
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.atomic import write_text
 
 FEWEST_STAGES = 3
 """Resolution stages below which the U-Net cannot be built."""
 
+_Count = Annotated[int, Field(ge=1)]
+_Millimetres = Annotated[float, Field(gt=0)]
+
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ChannelNormalisation(_Frozen):
@@ -33,6 +37,12 @@ class ChannelNormalisation(_Frozen):
     low: float = 0.0
     high: float = 0.0
 
+    @model_validator(mode="after")
+    def _low_to_high(self) -> ChannelNormalisation:
+        if self.low > self.high:
+            raise ValueError(f"low must not be above high, got {self.low:g} and {self.high:g}")
+        return self
+
 
 class NetworkPlan(_Frozen):
     """A U-Net as nnU-Net builds it: one entry a resolution stage, each with one number an axis.
@@ -40,15 +50,22 @@ class NetworkPlan(_Frozen):
     ``strides[0]`` is all ones; stage s works on the patch divided by the product of ``strides[: s + 1]``.
     """
 
-    features: tuple[int, ...]
-    kernels: tuple[tuple[int, ...], ...]
-    strides: tuple[tuple[int, ...], ...]
+    features: tuple[_Count, ...]
+    kernels: tuple[tuple[_Count, ...], ...]
+    strides: tuple[tuple[_Count, ...], ...]
     deep_supervision: bool = False
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> NetworkPlan:
         if not len(self.features) == len(self.kernels) == len(self.strides) >= FEWEST_STAGES:
             raise ValueError(f"features, kernels and strides need the same number of stages, at least {FEWEST_STAGES}")
+        if len({len(entry) for entry in (*self.kernels, *self.strides)}) != 1:
+            raise ValueError("every entry of kernels and strides needs the same number of axes")
+        if any(stride != 1 for stride in self.strides[0]):
+            raise ValueError(f"the first of strides must be all ones, got {self.strides[0]}")
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            if any(k % 2 == 0 or s > k + 1 for k, s in zip(kernel, stride, strict=True)):
+                raise ValueError(f"kernels must be odd, strides at most one more, got {kernel} with {stride}")
         return self
 
     @property
@@ -67,29 +84,42 @@ class Plan(_Frozen):
     """
 
     spatial_dims: Literal[2, 3]
-    channel_names: tuple[str, ...]
-    label_names: dict[str, int]
-    spacing_mm: tuple[float, ...]
-    patch_vox: tuple[int, ...]
+    channel_names: tuple[str, ...] = Field(min_length=1)
+    label_names: dict[str, int] = Field(min_length=1)
+    spacing_mm: tuple[_Millimetres, ...]
+    patch_vox: tuple[_Count, ...]
     batch_size: int = Field(ge=1)
     normalisation: tuple[ChannelNormalisation, ...]
     network: NetworkPlan
     mirror_axes: tuple[int, ...] = ()
     """Axes that training may mirror and prediction may average over; leave out left-right where sides are labels."""
-    median_shape_vox: tuple[int, ...]
+    median_shape_vox: tuple[_Count, ...]
     """Median scan shape at ``spacing_mm``."""
-    foreground_extent_vox: tuple[int, ...] = ()
+    foreground_extent_vox: tuple[_Count, ...] = ()
     """Median bounding box of the labelled structures at ``spacing_mm``; empty where nothing is labelled."""
-    training_memory_gib: float = 0.0
-    seconds_per_iteration: float = 0.0
+    training_memory_gib: float = Field(default=0.0, ge=0)
+    seconds_per_iteration: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _axes_agree(self) -> Plan:
-        for name in ("spacing_mm", "patch_vox", "median_shape_vox"):
-            if len(getattr(self, name)) != self.spatial_dims:
-                raise ValueError(f"{name} needs {self.spatial_dims} entries, got {getattr(self, name)}")
-        if any(p % d for p, d in zip(self.patch_vox, self.network.divisor, strict=True)):
-            raise ValueError(f"patch_vox {self.patch_vox} must be a multiple of {self.network.divisor}")
+        dims = self.spatial_dims
+        for name in ("spacing_mm", "patch_vox", "median_shape_vox", "foreground_extent_vox"):
+            value = getattr(self, name)
+            if len(value) != dims and (value or name != "foreground_extent_vox"):
+                raise ValueError(f"{name} needs {dims} entries, got {value}")
+        divisor = self.network.divisor
+        if len(divisor) != dims:
+            raise ValueError(f"kernels and strides of the network need {dims} numbers a stage, got {len(divisor)}")
+        if any(p % d for p, d in zip(self.patch_vox, divisor, strict=True)):
+            raise ValueError(f"patch_vox {self.patch_vox} must be a multiple of {divisor}")
+        if self.patch_vox == divisor and max(divisor) > 1:
+            raise ValueError(f"patch_vox {self.patch_vox} leaves one voxel in the deepest stage; take a larger one")
+        if len(set(self.mirror_axes)) != len(self.mirror_axes) or not set(self.mirror_axes) <= set(range(dims)):
+            raise ValueError(f"mirror_axes must be different axes from 0 to {dims - 1}, got {self.mirror_axes}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Plan:
         if len(self.normalisation) != len(self.channel_names):
             raise ValueError(f"{len(self.channel_names)} channels but {len(self.normalisation)} normalisations")
         if sorted(self.label_names.values()) != list(range(len(self.label_names))):
@@ -118,8 +148,8 @@ class Plan(_Frozen):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write the plan as indented JSON."""
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        """Write the plan as indented JSON, whole or not at all."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Plan:

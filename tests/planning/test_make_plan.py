@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,56 @@ def test_overrides_are_checked() -> None:
         override(plan, {"normalisation.1.scheme": "ct"})
     with pytest.raises(InputError, match="nothing below it"):
         override(plan, {"batch_size.x": 1})
+
+
+IMPOSSIBLE: dict[str, Any] = {
+    "spacing 0": ("spacing_mm", [0, 1, 1]),
+    "negative spacing": ("spacing_mm", [1, -1, 1]),
+    "spacing that is no number": ("spacing_mm", [1, 1, float("nan")]),
+    "endless spacing": ("spacing_mm", [1, 1, float("inf")]),
+    "two spacings": ("spacing_mm", [1, 1]),
+    "no such axis": ("mirror_axes", [5]),
+    "negative axis": ("mirror_axes", [-1]),
+    "an axis twice": ("mirror_axes", [0, 0]),
+    "empty patch": ("patch_vox", [0, 64, 16]),
+    "one voxel in the deepest stage": ("patch_vox", [16, 16, 4]),
+    "kernels of another dimension": ("network.kernels", [[3, 3]] * 5),
+    "one kernel of another dimension": ("network.kernels.1", [3, 3]),
+    "even kernel": ("network.kernels.1", [3, 3, 2]),
+    "kernel 0": ("network.kernels.1", [3, 3, 0]),
+    "strides of another dimension": ("network.strides", [[1, 1]] + [[2, 2]] * 4),
+    "one stride of another dimension": ("network.strides.1", [2, 2]),
+    "stride 0": ("network.strides.1", [2, 2, 0]),
+    "stride past the kernel": ("network.strides.1", [8, 2, 2]),
+    "first stride": ("network.strides.0", [2, 2, 2]),
+    "features 0": ("network.features", [16, 32, 0, 128, 128]),
+    "no label": ("label_names", {}),
+    "label 0 missing": ("label_names", {"organ": 1}),
+    "no channel": ("channel_names", []),
+    "median shape 0": ("median_shape_vox", [0, 1, 1]),
+    "extent of two axes": ("foreground_extent_vox", [4, 4]),
+    "endless mean": ("normalisation.0.mean", float("inf")),
+    "low above high": ("normalisation.0.low", 1e6),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_values_are_refused_from_file_and_override(name: str, tmp_path: Path) -> None:
+    plan = make_plan(ANISOTROPIC_CT)
+    assert (plan.network.divisor, len(plan.network.features)) == ((16, 16, 4), 5)
+    key, value = IMPOSSIBLE[name]
+    with pytest.raises(InputError, match=key.split(".", maxsplit=1)[0]):
+        override(plan, {key: value})
+    values: Any = plan.model_dump(mode="json")
+    *places, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    inner = values
+    for place in places:
+        inner = inner[place]
+    inner[last] = value
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"plan\.json"):
+        Plan.load(path)
 
 
 def test_description_names_what_matters() -> None:
