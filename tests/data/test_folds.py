@@ -18,6 +18,13 @@ def scan(name: str, group: str | None = None, partial: bool = False) -> CachedCa
     return CachedCase(name, group, np.zeros((1, 2, 2, 2), np.float32), labels, {0: np.zeros((1, 3), np.int32)})
 
 
+def showing(name: str, *classes: int, group: str | None = None) -> CachedCase:
+    """A completely labelled scan in which these classes are found."""
+    case = scan(name, group)
+    case.voxels.update({label: np.zeros((1, 3), np.int32) for label in classes})
+    return case
+
+
 def names(cases: list[CachedCase]) -> list[str]:
     return [case.name for case in cases]
 
@@ -83,3 +90,25 @@ def test_where_no_patient_fits_the_smallest_is_held_out():
     cases = [scan(f"{g}{i}", g) for g, count in (("a", 5), ("b", 4), ("c", 6)) for i in range(count)]
     _, validation = hold_out(cases, 0)
     assert {case.group for case in validation} == {"b"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_class_keeps_a_training_scan(seed):
+    """Class 2 is in two scans, class 3 in those of one patient: never are all of them held out."""
+    rare = [showing("r0", 1, 2), showing("r1", 2), showing("p0", 1, 3, group="p"), showing("p1", 3, group="p")]
+    train, validation = hold_out(rare + [showing(f"c{i}", 1) for i in range(8)], seed)
+    assert {label for case in train for label in case.voxels} == {0, 1, 2, 3}
+    assert len(validation) == 2
+
+
+def test_nothing_is_held_out_where_every_scan_is_the_only_one_of_its_class():
+    cases = [showing(f"c{i}", i + 1) for i in range(12)]
+    assert hold_out(cases, 0) == (cases, [])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_patient_too_large_for_the_share_is_held_out_only_where_its_classes_remain(seed):
+    """Three patients of four scans, more than the share of two: one of the two without class 2 is held out."""
+    cases = [showing(f"{group}{i}", 2 if group == "c" else 1, group=group) for group in "abc" for i in range(4)]
+    _, validation = hold_out(cases, seed)
+    assert {case.group for case in validation} in ({"a"}, {"b"})
