@@ -52,7 +52,7 @@ class PatchSampler:
         options = self.options
         rng = np.random.default_rng([options.seed, step])
         labelled = self._turns(len(self.labelled), options.labelled_batch, step, stream=0)
-        on_foreground = round(options.foreground_share * options.labelled_batch)
+        on_foreground = _whole(options.foreground_share * options.labelled_batch, rng)
         taken = [self._cut_labelled(index, i < on_foreground, rng) for i, index in enumerate(labelled)]
         count = options.unlabelled_batch if self.unlabelled else 0
         unlabelled = self._turns(len(self.unlabelled), count, step, stream=1)
@@ -108,6 +108,12 @@ class PatchSampler:
         half = np.array(self.options.patch_vox) // 2
         low = np.minimum(half, shape // 2)
         return np.asarray(rng.integers(low, np.maximum(shape - half, low) + 1), dtype=np.intp)
+
+
+def _whole(number: float, rng: Generator) -> int:
+    """One of the two whole numbers around ``number``, drawn so that ``number`` is the mean; a whole number itself."""
+    floor = int(number)
+    return floor if number == floor else floor + int(rng.random() < number - floor)
 
 
 def cut(array: NDArray[Scalar], centre: NDArray[np.intp], size: Sequence[int], fill: float) -> NDArray[Scalar]:

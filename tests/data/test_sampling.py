@@ -140,6 +140,21 @@ def test_the_foreground_share_is_kept(share, expected):
     assert np.mean(met) < expected + 0.1 * 4
 
 
+@pytest.mark.parametrize(("share", "batch"), [(0.5, 1), (0.5, 3), (0.33, 2), (0.9, 1)])
+def test_a_fraction_of_a_patch_is_kept_on_average(share, batch):
+    """One voxel of 60 x 60 is the structure, so that a patch of 6 x 6 that is not centred on it rarely shows it."""
+    case = make_case("one", (60, 60), 0)
+    case.labels[:] = 0
+    case.labels[31, 31] = 1
+    case.voxels.update({v: np.argwhere(case.labels == v).astype(np.int32) for v in (0, 1)})
+    chosen = PatchSampler([case], [], options(2, labelled_batch=batch, foreground_share=share, source_vox=(6, 6)))
+    counts = [int((chosen.batch(step).labels[:, 3, 3] == 1).sum()) for step in range(600)]
+    assert np.mean(counts) == pytest.approx(share * batch, abs=0.07)
+    assert set(counts) <= {int(share * batch), int(share * batch) + 1, int(share * batch) + 2}
+    again = PatchSampler([case], [], options(2, labelled_batch=batch, foreground_share=share, source_vox=(6, 6)))
+    assert [int((again.batch(step).labels[:, 3, 3] == 1).sum()) for step in (7, 3)] == [counts[7], counts[3]]
+
+
 def test_a_foreground_patch_is_centred_on_a_voxel_of_the_structure():
     case = make_case("wide", (40, 40, 40), 0)
     case.labels[:] = 0
