@@ -15,6 +15,8 @@ IMAGE_FOLDERS = ("imagesTr", "images", "imgs")
 LABEL_FOLDERS = ("labelsTr", "masks", "mask", "labels", "annotations")
 LABEL_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation")
 _RESULT_ENDINGS = (*LABEL_ENDINGS, "_uncertainty")
+_MOST_CHANNELS = 8
+"""Where nothing tells the number of channels, more numbers than these are taken for slices or frames."""
 _CHANNEL = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})$")
 
 
@@ -54,12 +56,19 @@ def image_folder(folder: Path) -> Path:
     return folder
 
 
-def find_cases(paths: Sequence[Path]) -> list[CaseFiles]:
+def find_cases(paths: Sequence[Path], *, channels: int | None = None) -> list[CaseFiles]:
     """Find the scans among files and folders, in order of their names.
 
     Of a folder its readable files are taken, or those of its ``imagesTr`` or ``images`` folder; masks, labels
     (``*_mask``, ``*_seg``, …), uncertainty maps and hidden files in it are passed over. NIfTI files are the channels of
-    one scan where names end in ``_0000``, ``_0001``, …; of pictures only the ending ``_0000`` is cut off.
+    one scan where names end in ``_0000``, ``_0001``, …. So are pictures where all of a folder carry such an ending, of
+    several scans, each with the same 2 to 8 numbers from ``_0000`` on. Other numbered pictures, such as the frames of
+    a film or the slices of a volume, are a scan each; the ending ``_0000`` is cut off where no other number occurs.
+
+    Args:
+        paths: files or folders.
+        channels: how many channels a scan has, where that is known: pictures with just that many numbers are grouped,
+            also those of a single scan.
 
     Raises:
         InputError: nothing was found, a file is of an unknown format, a channel is missing, or two scans share a name.
@@ -69,7 +78,8 @@ def find_cases(paths: Sequence[Path]) -> list[CaseFiles]:
         files += _files_of(path)
     unique = list(dict.fromkeys(files))
     cases = group_channels([f for f in unique if nifti.is_nifti(f)])
-    cases += _group_rasters([f for f in unique if rasters.is_raster(f)])
+    for folder in dict.fromkeys(f.parent for f in unique):
+        cases += _group_rasters([f for f in unique if rasters.is_raster(f) and f.parent == folder], channels)
     if not cases:
         raise InputError("no scan was given" if not paths else f"no scan found in {paths[0]}: expected {READABLE}")
     _refuse_duplicates(cases)
@@ -119,12 +129,28 @@ def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
     return cases
 
 
-def _group_rasters(files: Sequence[Path]) -> list[CaseFiles]:
+def _group_rasters(files: Sequence[Path], channels: int | None) -> list[CaseFiles]:
     stems = [stem(f) for f in files]
     matches = [_CHANNEL.match(s) for s in stems]
+    if _are_channels(matches, channels):
+        return group_channels(files)
     cut = all(m is None or int(m["channel"]) == 0 for m in matches)
     names = [m["name"] if m and cut else s for m, s in zip(matches, stems, strict=True)]
     return [CaseFiles(name, (file,), True) for name, file in zip(names, files, strict=True)]
+
+
+def _are_channels(matches: Sequence[re.Match[str] | None], channels: int | None) -> bool:
+    """Whether the numbers of these pictures count the channels of scans, not frames or slices."""
+    numbers: dict[str, set[int]] = {}
+    for match in matches:
+        if match is None:
+            return False
+        numbers.setdefault(match["name"], set()).add(int(match["channel"]))
+    found = {frozenset(of_scan) for of_scan in numbers.values()}
+    if channels is not None and channels > 1 and frozenset(range(channels)) in found:
+        return True
+    count = max((len(of_scan) for of_scan in found), default=0)
+    return len(numbers) > 1 and 1 < count <= _MOST_CHANNELS and found == {frozenset(range(count))}
 
 
 def _refuse_duplicates(cases: Iterable[CaseFiles]) -> None:

@@ -124,6 +124,15 @@ def axes(path: Path) -> tuple[int, ...]:
     return tuple(int(n) for n in _open(path).shape)
 
 
+def has_fourth_axis(path: Path) -> bool:
+    """Whether the file holds more than one volume along a fourth axis, from its header alone.
+
+    Raises:
+        InputError: the header cannot be used.
+    """
+    return len(_squeezed(_open(path).shape, path)) == 4
+
+
 def write_segmentation(path: Path, labels: Array, geometry: Geometry) -> None:
     """Write a label map as NIfTI: uint8, the affine in sform and qform, the file whole or absent.
 

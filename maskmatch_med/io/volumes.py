@@ -23,20 +23,25 @@ def is_readable(path: Path) -> bool:
     return nifti.is_nifti(path) or rasters.is_raster(path)
 
 
-def read_volume(path: Path | Sequence[Path]) -> Volume:
+def read_volume(path: Path | Sequence[Path], *, channels: int | None = None) -> Volume:
     """Read a scan: one file, or one file a channel.
 
     Channels that lie on another grid than the first are resampled to it linearly, 0 outside.
 
     Args:
         path: a file (a coloured picture has 3 channels, alpha dropped), or the files of the channels in their order.
+        channels: how many channels are expected. Where more than one, a single NIfTI file may hold them along its
+            fourth axis, as MSD stores them; the number of separate files is not checked.
 
     Raises:
-        InputError: a file is missing, damaged, of an unknown format, or a NIfTI file with a fourth axis.
+        InputError: a file is missing, damaged, of an unknown format, or a NIfTI file with a fourth axis that is not
+            known to hold the channels or has another length than ``channels``.
     """
     paths = [path] if isinstance(path, Path) else list(path)
     if not paths:
         raise InputError("no file was given to read")
+    if channels is not None and channels > 1 and len(paths) == 1 and nifti.is_nifti(paths[0]):
+        return _read_stacked(paths[0], channels)
     array, geometry = _read_one(paths[0])
     arrays = [array]
     for other in paths[1:]:
@@ -74,6 +79,18 @@ def resample(array: NDArray[np.float32], source: Geometry, target: Geometry) -> 
             for channel in array
         ]
     ).astype(np.float32)
+
+
+def _read_stacked(path: Path, channels: int) -> Volume:
+    if not nifti.has_fourth_axis(path):
+        return Volume(*nifti.read_nifti(path))
+    array, geometry = nifti.read_channels(path)
+    if len(array) != channels:
+        raise InputError(
+            f"{path} holds {len(array)} channels along its fourth axis, expected {channels}; "
+            "give a file with those channels, or each channel as a file of its own, NAME_0000.nii.gz, NAME_0001.nii.gz"
+        )
+    return Volume(array, geometry)
 
 
 def _read_one(path: Path) -> tuple[NDArray[np.float32], Geometry]:

@@ -181,10 +181,7 @@ def read_scan(case: FoundCase) -> Volume:
     Raises:
         InputError: a file cannot be used.
     """
-    if _is_stacked(case):
-        array, geometry = nifti.read_channels(case.files[0])
-        return Volume(array, geometry)
-    return read_volume(case.files)
+    return read_volume(case.files, channels=nifti.axes(case.files[0])[3] if _is_stacked(case) else None)
 
 
 def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
@@ -197,7 +194,7 @@ def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
 
 
 def _is_stacked(case: FoundCase) -> bool:
-    return case.stacked and len(case.files) == 1 and not case.is_raster and len(nifti.axes(case.files[0])) > 3
+    return case.stacked and len(case.files) == 1 and not case.is_raster and nifti.has_fourth_axis(case.files[0])
 
 
 def _label_reader(study: Study | None, selection: Selection, options: ImportOptions) -> LabelReader:

@@ -32,6 +32,28 @@ def test_numbers_that_are_no_channels_stay_in_the_name(tmp_path):
     assert [case.name for case in find_cases([tmp_path / "pictures"])] == ["frame_0000", "frame_0001"]
 
 
+def test_pictures_with_one_file_a_channel_are_grouped(tmp_path):
+    _touch(tmp_path / "set", *(f"{name}_000{channel}.png" for name in "ab" for channel in range(2)))
+    cases = find_cases([tmp_path / "set"])
+    assert [(case.name, [p.name for p in case.channels]) for case in cases] == [
+        ("a", ["a_0000.png", "a_0001.png"]),
+        ("b", ["b_0000.png", "b_0001.png"]),
+    ]
+    assert cases[0].is_raster
+    _touch(tmp_path / "set", "note.png")
+    assert len(find_cases([tmp_path / "set"])) == 5
+
+
+def test_numbered_slices_are_no_channels_unless_their_number_is_known(tmp_path):
+    _touch(tmp_path / "slices", *(f"{name}_{number:04d}.png" for name in "ab" for number in range(9)))
+    _touch(tmp_path / "films", "a_0000.png", "a_0001.png", "b_0000.png", "b_0001.png", "b_0002.png")
+    _touch(tmp_path / "one", "frame_0000.png", "frame_0001.png")
+    assert [len(find_cases([tmp_path / folder])) for folder in ("slices", "films", "one")] == [18, 5, 2]
+    assert [case.name for case in find_cases([tmp_path / "one"], channels=2)] == ["frame"]
+    with pytest.raises(InputError, match="no channel a_0002"):
+        find_cases([tmp_path / "films"], channels=3)
+
+
 def test_folders_of_data_sets_and_single_files(tmp_path):
     _touch(tmp_path, "set/imagesTr/x_0000.nii.gz", "set/labelsTr/x.nii.gz", "pics/images/y.png", "pics/masks/y.png")
     assert [case.name for case in find_cases([tmp_path / "set", tmp_path / "pics"])] == ["x", "y"]

@@ -152,6 +152,20 @@ def test_four_axes_are_refused_with_a_way_out(tmp_path):
         read_volume(tmp_path / "x.nii.gz")
 
 
+def test_a_fourth_axis_holds_the_channels_where_their_number_is_known(tmp_path):
+    values = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "x.nii.gz")
+    volume = read_volume([tmp_path / "x.nii.gz"], channels=2)
+    np.testing.assert_array_equal(volume.array, np.moveaxis(values, -1, 0))
+    np.testing.assert_allclose(volume.geometry.affine, AFFINE)
+    with pytest.raises(InputError, match=r"x\.nii\.gz holds 2 channels along its fourth axis, expected 3"):
+        read_volume(tmp_path / "x.nii.gz", channels=3)
+    with pytest.raises(InputError, match="four axes"):
+        read_volume(tmp_path / "x.nii.gz", channels=1)
+    write_map(tmp_path / "y.nii.gz", values[..., 0], Geometry((3, 4, 5), AFFINE))
+    assert read_volume(tmp_path / "y.nii.gz", channels=2).channels == 1
+
+
 def test_channels_on_another_grid_are_resampled_to_the_first(tmp_path):
     ramp = np.arange(8, dtype=np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
     write_map(tmp_path / "a.nii", ramp, Geometry((8, 4, 4), np.eye(4)))
