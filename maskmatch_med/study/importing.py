@@ -206,7 +206,7 @@ def _label_reader(study: Study | None, selection: Selection, options: ImportOpti
     if study is None:
         return reader if declared else reader.with_names_found(pool)
     if not study.labelled_cases():
-        return reader if declared else reader.with_names_found(pool) if pool else reader.named(study.label_names)
+        return reader if declared else reader.keeping(study.label_names, pool)
     if declared and declared != study.label_names:
         raise InputError(
             f"the classes {declared} are not those of the study, {study.label_names}; "

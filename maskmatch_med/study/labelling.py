@@ -14,6 +14,10 @@ from maskmatch_med.study.settings import check_label_names
 from maskmatch_med.volume import Geometry
 
 
+UNNAMED = {"background": 0, "foreground": 1}
+"""The classes of a study that was made without labels and without names for them."""
+
+
 @dataclass(frozen=True)
 class LabelReader:
     """How the label files of one source are read.
@@ -60,6 +64,24 @@ class LabelReader:
         label_names = {"background": 0, **{name: value for value, name in enumerate(names, start=1)}}
         check_label_names(label_names, str(paths[0].parent) if paths else "the study")
         return self.named(label_names)
+
+    def keeping(self, label_names: dict[str, int], paths: Sequence[Path]) -> LabelReader:
+        """Keep these class names, and add ``class_3`` or alike for values above them that occur in these labels.
+
+        ``foreground`` alone is what a study without any label is given, so it gives way to numbered names.
+
+        Raises:
+            InputError: as :meth:`with_names_found`.
+        """
+        found = self.with_names_found(paths).label_names
+        if len(found) <= len(label_names):
+            return self.named(label_names)
+        if label_names == UNNAMED:
+            return self.named(found)
+        more = {name: value for name, value in found.items() if value > max(label_names.values())}
+        extended = {**label_names, **more}
+        check_label_names(extended, str(paths[0].parent))
+        return self.named(extended)
 
     def _highest(self, path: Path) -> int:
         return max((value for value in self._load(path).values if value != UNJUDGED), default=0)

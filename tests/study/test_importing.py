@@ -180,6 +180,23 @@ def test_scans_without_labels_then_labels(tmp_path):
     assert Study.open(tmp_path / "study").label_names == {"background": 0, "class_1": 1, "class_2": 2}
 
 
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        (1, {"background": 0, "tumour": 1, "edema": 2}),
+        (2, {"background": 0, "tumour": 1, "edema": 2}),
+        (3, {"background": 0, "tumour": 1, "edema": 2, "class_3": 3}),
+    ],
+)
+def test_names_given_at_the_first_import_hold_for_labels_that_come_later(tmp_path, highest, expected):
+    write_map(tmp_path / "scans/a.nii.gz", _array(0), GEOMETRY)
+    import_scans(tmp_path / "scans", tmp_path / "study", ImportOptions(label_names=("tumour", "edema")))
+    write_segmentation(tmp_path / "truth/a.nii.gz", _labels(0, highest), GEOMETRY)
+    import_scans(tmp_path / "scans", tmp_path / "study", ImportOptions(labels_dir=tmp_path / "truth"))
+    assert Study.open(tmp_path / "study").label_names == expected
+    assert json.loads((tmp_path / "study/dataset.json").read_text())["labels"].items() >= expected.items()
+
+
 def test_colour_masks_beside_a_folder_of_pictures(tmp_path):
     for name, colour in (("a", (255, 0, 0)), ("b", (0, 255, 0))):
         (tmp_path / "images").mkdir(exist_ok=True)
