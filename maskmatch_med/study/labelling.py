@@ -13,7 +13,6 @@ from maskmatch_med.study.alignment import on_grid, refuse_unknown_values
 from maskmatch_med.study.settings import check_label_names
 from maskmatch_med.volume import Geometry
 
-
 UNNAMED = {"background": 0, "foreground": 1}
 """The classes of a study that was made without labels and without names for them."""
 

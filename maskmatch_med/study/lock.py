@@ -8,8 +8,8 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,19 @@ from maskmatch_med.errors import StudyError
 
 _POLL_S = 0.05
 _UNWRITTEN_S = 5.0
+HEARTBEAT_S = 5.0
+"""How often a holder renews the time of its lock file."""
+STALE_S = 60.0
+"""Age of a lock file after which the holder on another computer counts as dead."""
 
 
 class FolderLock:
     """An exclusive lock, held through a small JSON file that names its process.
 
-    The lock may be entered again by the object that holds it. The holder is dead when no process of its number exists
-    on this computer, or when that process started at another time.
+    The lock may be entered again by the object that holds it. A holder on this computer is dead when no process of its
+    number exists, or when that process started at another time. Of another computer, or of a container, which has a
+    host name of its own, the processes cannot be seen: a holder renews the time of its file every 5 seconds, and counts
+    as dead when the file is older than 60 seconds. The clocks of computers that share a folder must agree to that.
 
     Args:
         path: the lock file.
@@ -37,24 +43,30 @@ class FolderLock:
         self.purpose = purpose
         self._depth = 0
         self._threads = threading.RLock()
+        self._heart: _Heartbeat | None = None
 
     @contextmanager
-    def held(self, timeout_s: float = 20.0) -> Iterator[bool]:
+    def held(self, timeout_s: float = 20.0, waiting: Callable[[str], None] | None = None) -> Iterator[bool]:
         """Hold the lock during the block; gives True where the block is the outermost.
+
+        Args:
+            timeout_s: how long to wait for a living holder, in seconds.
+            waiting: told once, in words, for whom this has to wait.
 
         Raises:
             StudyError: a living process kept it for ``timeout_s`` seconds.
         """
         with self._threads:
             if self._depth == 0:
-                self._acquire(timeout_s)
+                self._heart = _Heartbeat(self.path, self._acquire(timeout_s, waiting))
             self._depth += 1
             try:
                 yield self._depth == 1
             finally:
                 self._depth -= 1
-                if self._depth == 0:
-                    self.path.unlink(missing_ok=True)
+                if self._depth == 0 and self._heart is not None:
+                    self._heart.end()
+                    self._heart = None
 
     def holder(self) -> dict[str, Any] | None:
         """What the lock file says of its holder; None where the lock is free or its holder is dead."""
@@ -69,37 +81,41 @@ class FolderLock:
         self._take_away(record)
         return True
 
-    def _acquire(self, timeout_s: float) -> None:
+    def _acquire(self, timeout_s: float, waiting: Callable[[str], None] | None) -> dict[str, Any]:
         end = time.monotonic() + timeout_s
-        while not self._try_create():
+        while (created := self._try_create()) is None:
             record = _read(self.path)
             if record is not None and _is_dead(record, self.path):
                 self._take_away(record)
             elif time.monotonic() > end:
                 raise StudyError(
-                    f"{self.path.parent} is in use: process {(record or {}).get('pid', 'unknown')} on "
-                    f"{(record or {}).get('host', 'this computer')} is {(record or {}).get('purpose', 'busy')}; "
-                    f"wait for it to end (if that computer has crashed, delete {self.path})"
+                    f"{self.path.parent} is in use: {_in_words(record)}; "
+                    f"wait for it to end (if it has crashed, {self.path} counts as left behind after a minute)"
                 )
             else:
+                if waiting is not None and record is not None:
+                    waiting(_in_words(record))
+                    waiting = None
                 time.sleep(_POLL_S)
+        return created
 
-    def _try_create(self) -> bool:
+    def _try_create(self) -> dict[str, Any] | None:
         record = {
             "pid": os.getpid(),
             "create_time": psutil.Process().create_time(),
             "host": platform.node(),
             "purpose": self.purpose,
+            "token": uuid.uuid4().hex,
         }
         try:
             number = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except (FileExistsError, PermissionError) as error:
             if isinstance(error, PermissionError) and not self.path.exists():
                 raise StudyError(f"cannot write to {self.path.parent}: {error.strerror}; check its rights") from error
-            return False
+            return None
         with os.fdopen(number, "w", encoding="utf-8") as stream:
             json.dump(record, stream)
-        return True
+        return record
 
     def _take_away(self, dead: dict[str, Any]) -> None:
         """Move the dead lock aside, and put it back if another process has replaced it meanwhile."""
@@ -111,6 +127,37 @@ class FolderLock:
         if _read(aside) != dead and not self.path.exists():
             aside.rename(self.path)
         aside.unlink(missing_ok=True)
+
+
+class _Heartbeat:
+    """Renews the time of a lock file from a thread until the lock is given up, as long as the file is ours."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self._path, self._record = path, record
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lock {path.name}", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop, and remove the file unless another process has taken the lock over."""
+        self._ended.set()
+        self._thread.join()
+        if _read(self._path) == self._record:
+            self._path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
+            if _read(self._path) == self._record:
+                with suppress(OSError):
+                    os.utime(self._path)
+
+
+def _in_words(record: dict[str, Any] | None) -> str:
+    known = record or {}
+    return (
+        f"process {known.get('pid', 'unknown')} on {known.get('host', 'this computer')} is "
+        f"{known.get('purpose', 'busy')}"
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -125,13 +172,11 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_dead(record: dict[str, Any], path: Path) -> bool:
-    if not record:
+    if not record or record.get("host") != platform.node():
         try:
-            return time.time() - path.stat().st_mtime > _UNWRITTEN_S
+            return time.time() - path.stat().st_mtime > (STALE_S if record else _UNWRITTEN_S)
         except OSError:
             return False
-    if record.get("host") != platform.node():
-        return False
     try:
         started = psutil.Process(int(record["pid"])).create_time()
     except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):

@@ -13,6 +13,7 @@ import pytest
 
 from maskmatch_med.errors import StudyError
 from maskmatch_med.study import FolderLock
+from maskmatch_med.study import lock as lock_module
 
 
 def _write(path, **changes):
@@ -76,6 +77,52 @@ def test_a_lock_from_another_computer_is_respected(tmp_path):
     assert not lock.remove_if_dead()
     with pytest.raises(StudyError, match="on elsewhere"), lock.held(0.1):
         pytest.fail("the lock was taken")
+
+
+def test_a_lock_of_another_computer_without_a_heartbeat_is_taken_over(tmp_path):
+    _write(tmp_path / ".lock", host="elsewhere", pid=1)
+    lock = FolderLock(tmp_path / ".lock", "testing")
+    for age, holder in ((50, True), (70, False)):
+        os.utime(lock.path, (time.time() - age,) * 2)
+        assert (lock.holder() is not None) == holder
+    with lock.held(0.1):
+        assert lock.holder()["purpose"] == "testing"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_holder_renews_its_file_until_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "HEARTBEAT_S", 0.02)
+    before = threading.active_count()
+    lock = FolderLock(tmp_path / ".lock", "testing")
+    with lock.held():
+        os.utime(lock.path, (1, 1))
+        end = time.monotonic() + 10
+        while lock.path.stat().st_mtime < time.time() - 30 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert lock.path.stat().st_mtime > time.time() - 30
+    assert threading.active_count() == before
+
+
+def test_a_lock_that_another_took_over_is_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "HEARTBEAT_S", 0.01)
+    lock = FolderLock(tmp_path / ".lock", "testing")
+    with lock.held():
+        _write(lock.path, host="elsewhere")
+        os.utime(lock.path, (1, 1))
+        time.sleep(0.1)
+        assert lock.path.stat().st_mtime == 1
+    assert json.loads(lock.path.read_text())["host"] == "elsewhere"
+
+
+def test_who_waits_is_told_for_whom_once(tmp_path):
+    told = []
+    first, second = (FolderLock(tmp_path / ".lock", "preparing a scan") for _ in range(2))
+    with first.held(), pytest.raises(StudyError), second.held(0.3, told.append):
+        pytest.fail("both hold the lock")
+    assert told == [f"process {os.getpid()} on {platform.node()} is preparing a scan"]
+    with second.held(0.1, told.append):
+        pass
+    assert len(told) == 1
 
 
 def test_an_empty_lock_is_left_alone_until_it_is_old(tmp_path):
