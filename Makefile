@@ -16,7 +16,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME)  ## generate a study, train on 4 labels, score, write demo/ with a report (about 10 minutes)
+demo: $(RUNTIME)  ## generate a study, train on 4 labels, score, write demo/ anew with a report (about 10 minutes)
+	rm -rf demo
 	$(BIN)/maskmatch demo demo
 
 test: lint  ## what every change must pass: format, lint, types, import contracts, default tests

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -56,3 +59,11 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not an empty folder"):
         run_demo(demo_at(tmp_path, [], []))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_demo_begins_by_removing_the_demo_before() -> None:
+    """The folder is generated, and a demo needs an empty one."""
+    root = Path(__file__).resolve().parents[1]
+    told = subprocess.run(["make", "-n", "demo"], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"rm -rf demo\n\S+/maskmatch demo demo\n", told)

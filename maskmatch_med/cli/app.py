@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _usage_or_internal(error: Exception, debug: bool) -> int:
     shown = getattr(error, "format_message", None)
     if shown is not None:
+        if not shown():  # no command was given: the help is printed already
+            return 2
         return _fail(f"{shown()} (see maskmatch --help)", 2)
     if debug:
         raise error

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 CONSOLE = Console()
+_ENOUGH_TO_ESTIMATE = 0.01
 
 
 def process_start() -> float:
@@ -59,7 +60,7 @@ class TrainingDisplay:
         self._bar = _bar()
         self._tasks: dict[str, TaskID] = {}
         self._validation = ""
-        self._first: tuple[int, float] | None = None
+        self._first: tuple[int, float, float] | None = None
 
     def __enter__(self) -> Callable[[dict[str, Any]], None]:
         self._bar.start()
@@ -91,14 +92,14 @@ class TrainingDisplay:
         self._bar.update(self._tasks[what], completed=done, total=total, note=note)
 
     def _training_note(self, event: dict[str, Any]) -> str:
-        iteration, seconds = event["iteration"], event["seconds"]
-        first_iteration, first_seconds = self._first = self._first or (iteration, seconds)
-        done = max(seconds - first_seconds, 1e-6)
+        iteration, seconds, progress = event["iteration"], event["seconds"], event["progress"]
+        first_iteration, first_seconds, first_progress = self._first = self._first or (iteration, seconds, progress)
+        done, share = max(seconds - first_seconds, 1e-6), progress - first_progress
         rate = (iteration - first_iteration) / done
-        left = done * (1 - event["progress"]) / event["progress"] if event["progress"] > 0.01 else 0.0
+        left = f"  {done * (1 - progress) / share / 60:.1f} min left" if share > _ENOUGH_TO_ESTIMATE else ""
         losses = "  ".join(f"{key[5:]} {value:.3f}" for key, value in event.items() if key.startswith("loss_"))
         confident = f"  confident {event['confident']:.0%}" if "confident" in event else ""
-        return f"{rate:.1f} it/s  {left / 60:.1f} min left  {losses}{confident}{self._validation}"
+        return f"{rate:.1f} it/s{left}  {losses}{confident}{self._validation}"
 
 
 class StopOnSignal:
