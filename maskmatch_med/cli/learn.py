@@ -73,16 +73,23 @@ def train(
     given: dict[str, Any] = {"method": method, "preset": preset and preset.value, "device": device, "seed": seed}
     given |= {"minutes": minutes, "iterations": iterations}
     base = TrainConfig.load(config) if config else TrainConfig()
-    chosen = base.override({**{key: value for key, value in given.items() if value is not None}, **pairs(set_)})
+    words: dict[str, Any] = {**{key: value for key, value in given.items() if value is not None}, **pairs(set_)}
+    chosen = base.override(_one_budget(words))
     request = service.TrainRequest(name=name, resume=resume, start_from=start_from, began=process_start())
     with TrainingDisplay() as request.report, StopOnSignal() as stop:
         request.stop_requested = stop.requested
         folder = service.train(study, chosen, request)
-    if stop.requested():
+    if not folder.metrics().get("finished"):
         typer.echo(f"Stopped and saved. Go on with: maskmatch train {study} --name {folder.root.name} --resume")
         return
     typer.echo(f"Model: {folder.root}")
     typer.echo(f"Next: maskmatch predict {folder.root} SCANS -o OUT")
+
+
+def _one_budget(words: dict[str, Any]) -> dict[str, Any]:
+    """The words, with the budget that they do not give taken away: a file's must not stand against them."""
+    budgets = {"minutes", "iterations"}
+    return {**dict.fromkeys(budgets if budgets & words.keys() else ()), **words}
 
 
 def pairs(settings: list[str] | None) -> dict[str, str]:

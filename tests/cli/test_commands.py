@@ -154,6 +154,40 @@ def test_a_word_wins_over_the_file_even_when_it_says_the_default(run, places):
     assert (kept.method, kept.preset, kept.iterations) == ("maskmatch", "balanced", 1)
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("iterations = 50", ["--minutes", "0.2"]),
+        ("minutes = 60", ["--iterations", "1"]),
+        ("minutes = 60", ["--set", "iterations=1"]),
+    ],
+)
+def test_a_budget_in_words_takes_the_place_of_the_files(run, places, monkeypatch, file, words):
+    seen = []
+    monkeypatch.setattr(
+        "maskmatch_med.service.train", lambda study, config, request: seen.append(config) or ModelFolder(places.model)
+    )
+    assert run("train", places.study, "--config", places.file("a.toml", file), *words).code == 0
+    wanted = (0.2, None) if "--minutes" in words else (None, 1)
+    assert (seen[0].minutes, seen[0].iterations) == wanted
+
+
+def test_a_stop_asked_for_after_the_last_step_is_no_stop(run, places, monkeypatch):
+    monkeypatch.setattr("maskmatch_med.cli.console.StopOnSignal.requested", lambda self: True)
+    monkeypatch.setattr("maskmatch_med.service.train", lambda study, config, request: ModelFolder(places.model))
+    outcome = run("train", places.study, "--iterations", "3")
+    assert outcome.code == 0
+    assert f"Model: {places.model}" in outcome.out
+    assert "Stopped" not in outcome.out
+
+
+def test_without_a_command_there_is_the_help_alone(run):
+    outcome = run()
+    assert outcome.code in {0, 2}
+    assert "Usage: maskmatch" in outcome.out
+    assert outcome.err == ""
+
+
 def test_train_from_another_model_and_resume_of_a_finished_one(run, places):
     words = ["train", places.study, "--method", "supervised", "--iterations", "2", "--name", "b"]
     outcome = run(*words, "--from", places.model)
