@@ -1,7 +1,8 @@
 """Preprocessed scans on disk, memory-mapped, made once for a plan and remade when a scan or its label changes.
 
 ``STUDY/.cache/KEY/CASE/`` holds ``image.npy`` (C, *spatial) float32, ``labels.npy`` (*spatial) uint8, ``voxels.npz``
-(sampled positions of each class) and ``entry.json``, written last, which names what the arrays were made from.
+(sampled positions of each class) and ``entry.json``, written last, which names what the arrays were made from and by
+which version of the preprocessing, and says whether every voxel is judged.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from maskmatch_med.planning.plan import Plan
 from maskmatch_med.study import Case, FolderLock
 
 UNJUDGED = 255
+PREPROCESSING_VERSION = 1
+"""Counted up with every change of the code that changes what is stored, so that older entries are made anew."""
 _POSITIONS_A_CLASS = 20_000
 _FILES = ("image.npy", "labels.npy", "voxels.npz")
 _LONGEST_PREPARATION_S = 1800.0
@@ -37,6 +41,7 @@ class CachedCase:
         image: (C, *spatial) float32, memory-mapped.
         labels: (*spatial) uint8, memory-mapped; 255 = not judged.
         voxels: for each class with judged voxels, positions (N, D) of some of them.
+        judged: whether every voxel is judged, where that is known already; else the labels are read for it.
     """
 
     name: str
@@ -44,10 +49,13 @@ class CachedCase:
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     voxels: dict[int, NDArray[np.int32]]
+    judged: bool | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every voxel is judged."""
+        if self.judged is not None:
+            return self.judged
         return bool(self.voxels) and not bool((self.labels == UNJUDGED).any())
 
 
@@ -60,7 +68,7 @@ def cache_cases(
         cases: scans of a study.
         plan: decides spacing and normalisation.
         root: the study's cache folder.
-        progress: called with (done, total, case name).
+        progress: called with (done, total, case name), or with whom it waits for in place of the name.
 
     Several trainings may share the cache: a scan that one of them prepares is waited for by the others.
 
@@ -73,33 +81,40 @@ def cache_cases(
         if progress is not None:
             progress(index, len(cases), case.name)
         folder = root / plan.preprocessing_key / case.name
-        _bring_up_to_date(case, plan, folder)
+        tell = None if progress is None else partial(_tell_waiting, progress, index, len(cases))
+        _bring_up_to_date(case, plan, folder, tell)
         opened.append(_open(case, folder))
     if progress is not None:
         progress(len(cases), len(cases), "")
     return opened
 
 
-def _bring_up_to_date(case: Case, plan: Plan, folder: Path) -> None:
+def _tell_waiting(progress: Callable[[int, int, str], None], done: int, total: int, holder: str) -> None:
+    progress(done, total, f"waiting: {holder}")
+
+
+def _bring_up_to_date(case: Case, plan: Plan, folder: Path, waiting: Callable[[str], None] | None) -> None:
     wanted = _identity(case)
     if _is_current(folder, wanted):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder.with_name(f"{folder.name}.lock"), f"preparing {case.name}")
-    with lock.held(timeout_s=_LONGEST_PREPARATION_S):
+    with lock.held(_LONGEST_PREPARATION_S, waiting):
         if not _is_current(folder, wanted):
             _write(case, plan, folder, wanted)
 
 
 def _identity(case: Case) -> dict[str, object]:
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.image_paths]
-    return {"images": [list(entry) for entry in files], "label": case.label.sha256 if case.label else None}
+    label = case.label.sha256 if case.label else None
+    return {"version": PREPROCESSING_VERSION, "images": [list(entry) for entry in files], "label": label}
 
 
 def _is_current(folder: Path, wanted: dict[str, object]) -> bool:
     try:
-        found = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-        return bool(found == wanted) and all((folder / name).is_file() for name in _FILES)
+        entry = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+        found = isinstance(entry, dict) and isinstance(entry.get("judged"), bool) and entry.get("made_from") == wanted
+        return found and all((folder / name).is_file() for name in _FILES)
     except (OSError, ValueError):
         return False
 
@@ -128,7 +143,8 @@ def _write(case: Case, plan: Plan, folder: Path, identity: dict[str, object]) ->
     np.save(folder / "labels.npy", labels)
     positions: dict[str, Any] = {str(label): found for label, found in _positions(labels).items()}
     np.savez(folder / "voxels.npz", **positions)
-    (folder / "entry.json").write_text(json.dumps(identity), encoding="utf-8")
+    entry = {"made_from": identity, "judged": not bool((labels == UNJUDGED).any())}
+    (folder / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
 
 
 def _positions(labels: NDArray[np.uint8]) -> dict[int, NDArray[np.int32]]:
@@ -146,4 +162,6 @@ def _open(case: Case, folder: Path) -> CachedCase:
     with np.load(folder / "voxels.npz") as stored:
         voxels = {int(label): stored[label] for label in stored.files}
     image = np.load(folder / "image.npy", mmap_mode="r")
-    return CachedCase(case.name, case.group, image, np.load(folder / "labels.npy", mmap_mode="r"), voxels)
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    judged = json.loads((folder / "entry.json").read_text(encoding="utf-8"))["judged"]
+    return CachedCase(case.name, case.group, image, labels, voxels, judged)

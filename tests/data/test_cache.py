@@ -188,6 +188,38 @@ def test_progress_names_each_scan(tiny_study):
     assert told == [*((i, 5, f"phantom_00{i}") for i in range(5)), (5, 5, "")]
 
 
+def test_another_version_of_the_preprocessing_makes_every_entry_anew(tiny_study, monkeypatch):
+    filled(tiny_study)
+    before = times(tiny_study)
+    monkeypatch.setattr(cache_module, "PREPROCESSING_VERSION", cache_module.PREPROCESSING_VERSION + 1)
+    filled(tiny_study)
+    assert changed(before, times(tiny_study)) == {f"phantom_00{i}" for i in range(5)}
+
+
+def test_whether_all_is_judged_is_known_without_reading_the_labels(tiny_study):
+    known = [case.complete for case in filled(tiny_study)]
+    assert known == [True, True, False, False, False]
+    for path in (tiny_study / ".cache").glob("*/*/labels.npy"):
+        labels = np.load(path)
+        np.save(path, np.where(labels == UNJUDGED, 0, UNJUDGED).astype(np.uint8))
+    assert [case.complete for case in filled(tiny_study)] == known
+
+
+def test_waiting_for_another_process_is_told(tiny_study, monkeypatch):
+    study, plan = opened(tiny_study)
+    filled(tiny_study)
+    entry = next((tiny_study / ".cache").glob("*/phantom_000"))
+    (entry / "entry.json").unlink()
+    monkeypatch.setattr(cache_module, "_LONGEST_PREPARATION_S", 0.2)
+    told = []
+    lock = FolderLock(entry.with_name("phantom_000.lock"), "preparing phantom_000")
+    with lock.held(), pytest.raises(StudyError):
+        cache_cases(study.cases(), plan, study.cache_dir, lambda *event: told.append(event))
+    assert [event[:2] for event in told] == [(0, 5), (0, 5)]
+    assert told[1][2].startswith(f"waiting: process {os.getpid()} on ")
+    assert told[1][2].endswith("is preparing phantom_000")
+
+
 def test_a_scan_that_another_process_prepares_is_waited_for(tiny_study, monkeypatch):
     filled(tiny_study)
     entry = next((tiny_study / ".cache").glob("*/phantom_000"))
