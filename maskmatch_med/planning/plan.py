@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from maskmatch_med.config import first_fault
 from maskmatch_med.errors import InputError
-from maskmatch_med.io.atomic import write_text
 
 FEWEST_STAGES = 3
 """Resolution stages below which the U-Net cannot be built."""
@@ -148,8 +147,8 @@ class Plan(_Frozen):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write the plan as indented JSON, whole or not at all."""
-        write_text(path, self.model_dump_json(indent=2) + "\n")
+        """Write the plan as indented JSON."""
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Plan:
