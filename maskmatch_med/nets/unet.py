@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -43,15 +44,20 @@ def heads(output: Tensor, plan: Plan) -> tuple[Tensor, ...]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write the weights as safetensors, whole or not at all.
+    """Write the weights as safetensors, synced to disk, whole or not at all.
 
     A tensor that a network holds under several names, as ``DynUNet`` does, is written once. The same weights give the
     same bytes.
     """
-    partial = path.with_suffix(".partial")
     once = {tensor.data_ptr(): (name, tensor) for name, tensor in sorted(network.state_dict().items())}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in once.values()}, partial)
-    partial.replace(path)
+    partial = path.with_suffix(".partial")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in once.values()}, partial)
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_weights(network: nn.Module, path: Path, device: torch.device | str = "cpu") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from maskmatch_med.errors import StudyError
+from maskmatch_med.io.atomic import atomic_path
 
 
 @dataclass
@@ -35,13 +35,9 @@ class Checkpoint:
     scale_counts: torch.Tensor
 
     def save(self, path: Path) -> None:
-        """Write to a neighbour, flush to disk, then take the place of the old state in one step."""
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as stream:
+        """Write to a neighbour, sync to disk, then take the place of the old state in one step."""
+        with atomic_path(path) as part, part.open("wb") as stream:
             torch.save({key: getattr(self, key) for key in self.__dataclass_fields__}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:

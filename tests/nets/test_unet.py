@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,29 @@ def test_saving_replaces_what_was_there(tmp_path: Path) -> None:
     net = network(plan)
     save_weights(net, path)
     load_weights(network(plan, 1), path)
+
+
+def test_weights_are_on_disk_before_they_take_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, done = tmp_path / "weights.safetensors", []
+    path.write_bytes(b"old")
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda stream: (done.append(path.read_bytes()), sync(stream)))
+    save_weights(network(make_plan(2)), path)
+    assert done == [b"old"]
+
+
+def test_a_failure_in_the_middle_keeps_the_old_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"old")
+
+    def half(tensors: object, part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("maskmatch_med.nets.unet.save_file", half)
+    with pytest.raises(OSError, match="No space"):
+        save_weights(network(make_plan(2)), path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 200])

@@ -130,6 +130,7 @@ def test_a_failure_in_the_middle_keeps_the_old_state(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         state(8).save(path)
     assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
     monkeypatch.undo()
     state(9).save(path)
     assert Checkpoint.load(path).iteration == 9
