@@ -19,5 +19,9 @@ class StudyError(MaskMatchError):
     """A study or model folder is missing, damaged, locked or in conflict with what is asked of it."""
 
 
+class StoppedError(MaskMatchError):
+    """A stop was asked for before there was anything to save."""
+
+
 class TrainingError(MaskMatchError, RuntimeError):
     """Training cannot start or go on: no usable labels, a loss that is not finite, no memory left."""

@@ -39,7 +39,7 @@ class ScaleReliability:
         members = [probabilities[scale] for scale in self.scales]
         rows = [torch.stack([_overlap(p, labels), _overlap((p + one) / 2, labels)]) for p in members]
         rows.append(_overlap(ensemble, labels).expand(2, -1, -1))
-        self.counts = self.keep * self.counts + torch.stack(rows).double().cpu()
+        self.counts = self.keep * self.counts + torch.stack(rows).cpu().double()
 
     def dice(self) -> dict[str, float]:
         """Mean foreground Dice of each scale, and of the ensemble; empty before the first measurement."""

@@ -32,7 +32,7 @@ class PredictRequest:
     """How to predict; ``None`` leaves a choice to the model.
 
     Args:
-        scales: scales to average over.
+        scales: scales to average over; those in the model's metrics.json by default, which training sets to scale 1.
         mirror: average over mirror images.
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
         probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
@@ -79,6 +79,7 @@ def predict(
     plan, network = folder.load(device)
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(path) for path in inputs]
     cases = _selected(find_cases(sources), request.only)
+    _refuse_to_overwrite(cases, Path(out))
     found_best = folder.metrics().get("inference", {})
     options = PredictOptions(
         scales=tuple(request.scales or found_best.get("scales") or (1.0,)),
@@ -101,6 +102,15 @@ def predict(
     request.progress(len(cases), len(cases), "")
     _write_csv(target / "summary.csv", rows)
     return written
+
+
+def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:
+    """Predictions are named like their scans, so they must not land in the scans' own folder."""
+    sources = {path.resolve() for case in cases for path in case.channels}
+    for case in cases:
+        for target in (out / f"{case.name}.nii.gz", out / f"{case.name}.png"):
+            if target.resolve() in sources:
+                raise InputError(f"the prediction {target} would replace the scan of that name; choose another -o")
 
 
 def _selected(cases: list[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:

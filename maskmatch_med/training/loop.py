@@ -15,11 +15,12 @@ from torch import nn
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.sampling import PatchSampler, Prefetcher
-from maskmatch_med.errors import TrainingError
+from maskmatch_med.errors import StoppedError, TrainingError
 from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm_up_cosine
 from maskmatch_med.training.budget import Budget
 from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.log import Report, RunLog
+from maskmatch_med.training.validation import Validator
 
 _LOG_SECONDS = 2.0
 _LONGEST_CHECKPOINT_SECONDS = 60.0
@@ -45,7 +46,7 @@ class LoopParts:
     sampler: PatchSampler
     budget: Budget
     state_path: Path
-    validate: Callable[[nn.Module], dict[str, float]] | None
+    validate: Validator | None
     stop_requested: Callable[[], bool]
     report: Report
 
@@ -74,15 +75,17 @@ class TrainingLoop:
         self.validations: list[dict[str, float]] = []
         self._saved_at = self._logged_at = time.monotonic()
         self._save_cost = 0.0
-        self._rounds_done = 0
+        self._rounds, self._rounds_done = config.validation_rounds, 0
 
     def run(self, log: RunLog) -> bool:
         """Train; returns whether the budget was used up (False: stopped on request)."""
         parts = self.parts
         finished = True
-        self._rounds_done = int(
-            parts.budget.progress(self.iteration, self.first_elapsed) * self.config.validation_rounds
-        )
+        if parts.validate is not None and parts.budget.seconds is not None:
+            wanted = self.config.validation_rounds
+            self._rounds, once = parts.validate.fit_into(self.teacher.network, parts.budget.seconds, wanted)
+            parts.budget.reserve = 2.0 + 1.5 * once
+        self._rounds_done = int(parts.budget.progress(self.iteration, self.first_elapsed) * self._rounds)
         with Prefetcher(parts.sampler, self.iteration) as crops:
             while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
                 if parts.stop_requested():
@@ -92,9 +95,11 @@ class TrainingLoop:
                 losses = self._step(batch, progress)
                 self.iteration += 1
                 self._log(log, losses, progress)
-                self._validate_when_due(log)
                 self._save_when_due()
-        if self.iteration == 0 and finished:
+                self._validate_when_due(log)
+        if self.iteration == 0 and not finished:
+            raise StoppedError("stopped before the first iteration; nothing was trained")
+        if self.iteration == 0:
             raise TrainingError("the time was used up before the first iteration; give more minutes")
         self.save()
         if finished and parts.validate is not None:
@@ -112,10 +117,13 @@ class TrainingLoop:
             objective.measure_scales(self._ask_teacher, batch, generator)
         losses = objective.step(self.student, self._ask_teacher, batch, generator, progress)
         if not math.isfinite(losses.total.item()):
-            raise TrainingError(_non_finite(losses, batch, self.iteration))
+            raise TrainingError(_non_finite("loss", losses, batch, self.iteration))
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
-        self.fabric.clip_gradients(self.student, self.optimiser, max_norm=config.optimiser.gradient_clip)
+        clip = config.optimiser.gradient_clip
+        norm = self.fabric.clip_gradients(self.student, self.optimiser, max_norm=clip, error_if_nonfinite=False)
+        if norm is None or not math.isfinite(norm.item()):
+            raise TrainingError(_non_finite("gradient", losses, batch, self.iteration))
         self.optimiser.step()
         self.teacher.update(self.parts.student, self.iteration)
         return losses
@@ -147,7 +155,7 @@ class TrainingLoop:
     def _validate_when_due(self, log: RunLog) -> None:
         """Validate at the end of each round but the last, whose weights are validated after the loop."""
         progress = self.parts.budget.progress(self.iteration, self.first_elapsed)
-        rounds = int(progress * self.config.validation_rounds)
+        rounds = int(progress * self._rounds)
         if self.parts.validate is None or rounds <= self._rounds_done or progress >= 1:
             return
         self._rounds_done = rounds
@@ -155,7 +163,7 @@ class TrainingLoop:
         self._validate(log, self.parts.validate)
         self.parts.budget.reserve = max(self.parts.budget.reserve, 2.0 + 1.5 * (time.monotonic() - began))
 
-    def _validate(self, log: RunLog, score: Callable[[nn.Module], dict[str, float]]) -> None:
+    def _validate(self, log: RunLog, score: Validator) -> None:
         scores = score(self.teacher.network)
         self.validations.append(scores)
         line: dict[str, Any] = {
@@ -200,9 +208,9 @@ def _step_seed(seed: int, iteration: int) -> int:
     return (seed * 1_000_003 + iteration) % 2**63
 
 
-def _non_finite(losses: StepLosses, batch: Batch, iteration: int) -> str:
+def _non_finite(what: str, losses: StepLosses, batch: Batch, iteration: int) -> str:
     parts = ", ".join(f"{name} {part.item():.3g}" for name, part in losses.parts.items())
     return (
-        f"the loss is not finite at iteration {iteration} ({parts}) on the scans {', '.join(batch.cases)}; "
+        f"the {what} is not finite at iteration {iteration} ({parts}) on the scans {', '.join(batch.cases)}; "
         "look for broken intensities with `maskmatch check`, or lower optimiser.learning_rate"
     )

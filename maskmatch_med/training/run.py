@@ -17,7 +17,7 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.cache import CachedCase, cache_cases
 from maskmatch_med.data.folds import hold_out
 from maskmatch_med.data.sampling import PatchSampler, SamplingOptions
-from maskmatch_med.errors import StudyError, TrainingError
+from maskmatch_med.errors import StoppedError, StudyError, TrainingError
 from maskmatch_med.methods import Objective, parse_recipe
 from maskmatch_med.nets import ModelFolder, build_network, load_weights, save_weights
 from maskmatch_med.planning.plan import Plan
@@ -41,6 +41,7 @@ class RunOptions:
         plan: how scans reach the network.
         resume: go on from the model's last state where there is one.
         start_from: a model whose weights to begin with.
+        device: where to train.
         began: ``time.monotonic()`` when the command began; its wall time counts from there.
         stop_requested: asked before every step.
         report: receives progress.
@@ -50,6 +51,7 @@ class RunOptions:
     plan: Plan
     resume: bool = False
     start_from: ModelFolder | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     began: float = field(default_factory=time.monotonic)
     stop_requested: Callable[[], bool] = lambda: False
     report: Report = lambda event: None
@@ -116,10 +118,8 @@ def run_training(study: Study, config: TrainConfig, options: RunOptions) -> Mode
 
 def _train(study: Study, folder: ModelFolder, objective: Objective, options: RunOptions) -> None:
     config, plan, report = objective.config, objective.plan, options.report
-    fabric = Fabric(
-        accelerator=_accelerator(config.device), devices=_devices(config.device), precision=_precision(config.device)
-    )
-    split = split_cases(study, objective, report)
+    fabric = _fabric(options.device)
+    split = split_cases(study, objective, _prepare_report(options))
     torch.manual_seed(config.seed)
     student = build_network(plan)
     if options.start_from is not None:
@@ -162,6 +162,17 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     text = json.dumps(metrics, indent=2) + "\n"
     _write_whole(folder.metrics_path, lambda path: path.write_text(text, encoding="utf-8"))
     report({"event": "finish", **metrics})
+
+
+def _prepare_report(options: RunOptions) -> Report:
+    """Reports preparation, and ends it where a stop is asked for; what is cached stays."""
+
+    def report(event: dict[str, Any]) -> None:
+        options.report(event)
+        if options.stop_requested():
+            raise StoppedError("stopped while preparing the scans; what is prepared is kept for the next start")
+
+    return report
 
 
 def split_cases(study: Study, objective: Objective, report: Report) -> Split:
@@ -208,20 +219,12 @@ def _budget(config: TrainConfig, options: RunOptions, checkpoint: Checkpoint | N
     return Budget(iterations=config.iterations, seconds=minutes * 60 if minutes else None, spent=spent)
 
 
-def _accelerator(device: str) -> str:
-    return {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(device.split(":", maxsplit=1)[0], "auto")
-
-
-def _devices(device: str) -> list[int] | int:
-    """The GPU that ``cuda:N`` names, else one device of the kind."""
-    kind, _, index = device.partition(":")
-    return [int(index)] if kind == "cuda" and index else 1
-
-
-def _precision(device: str) -> Any:
-    if device == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+def _fabric(device: torch.device) -> Fabric:
+    """One device; bf16 where it computes in it, else full precision."""
+    cuda = device.type == "cuda"
+    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    devices: list[int] | int = [device.index] if cuda and device.index is not None else 1
+    return Fabric(accelerator=device.type, devices=devices, precision="bf16-mixed" if bf16 else "32-true")
 
 
 def _restore(loop: TrainingLoop, checkpoint: Checkpoint, path: Path) -> None:

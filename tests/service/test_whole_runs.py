@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from maskmatch_med import service
 from maskmatch_med.config import TrainConfig
+from maskmatch_med.errors import InputError, StoppedError
 from maskmatch_med.inference import Prediction
 from maskmatch_med.io import CaseFiles
 from maskmatch_med.nets import ModelFolder
@@ -203,12 +204,17 @@ def test_partial_labels_train(tiny_study):
 
 def test_a_run_may_start_from_another_models_weights(tiny_study):
     first = service.train(tiny_study, config("supervised"), service.TrainRequest(name="first"))
-    request = service.TrainRequest(name="second", start_from=first.root, stop_requested=lambda: True)
-    second = service.train(tiny_study, config("supervised"), request)
+    still = config("supervised", 1, **{"optimiser.learning_rate": 1e-30})
+    second = service.train(tiny_study, still, service.TrainRequest(name="second", start_from=first.root))
     a, b = load_file(first.weights_path), load_file(second.weights_path)
     assert a.keys() == b.keys()
     assert all(np.array_equal(a[name], b[name]) for name in a)
-    assert not second.metrics()["finished"]
+
+
+def test_a_stop_while_scans_are_prepared_leaves_no_model(tiny_study):
+    with pytest.raises(StoppedError, match="preparing"):
+        service.train(tiny_study, config("supervised"), service.TrainRequest(stop_requested=lambda: True))
+    assert list((tiny_study / "models").iterdir()) == []
 
 
 def test_the_seed_decides_the_weights(tiny_study):
@@ -243,3 +249,17 @@ def test_the_models_best_scales_are_the_default(tiny_study, held_out_scans, tmp_
     one, best, said = (nib.load(tmp_path / kind / name).get_fdata() for kind in ("one", "best", "said"))
     np.testing.assert_array_equal(best, said)
     assert np.abs(one - best).max() > 0
+
+
+def test_predictions_never_replace_scans(tiny_study, tmp_path):
+    folder = service.train(tiny_study, TrainConfig(method="supervised", iterations=1))
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    case = service.open_study(tiny_study).cases()[0]
+    scan = scans / "scan.nii.gz"
+    scan.write_bytes(case.image_paths[0].read_bytes())
+    before = scan.read_bytes()
+    with pytest.raises(InputError, match="would replace the scan"):
+        service.predict(folder, scans, scans)
+    assert scan.read_bytes() == before
+    assert [path.name for path in scans.iterdir()] == ["scan.nii.gz"]
