@@ -20,7 +20,9 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUTS…", help="Scans: files or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
-    scales: Annotated[str | None, typer.Option(help="Such as 1 or 0.7,1,1.5; the model's best by default.")] = None,
+    scales: Annotated[
+        str | None, typer.Option(help="Such as 1 or 0.7,1,1.5; by default those in the model's metrics.json.")
+    ] = None,
     mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over mirror images.")] = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write a map of uncertainty.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,

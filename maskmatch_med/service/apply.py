@@ -92,15 +92,18 @@ def predict(
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     written, rows = [], []
-    for index, case in enumerate(cases):
-        request.progress(index, len(cases), case.name)
-        began = time.monotonic()
-        volume = _fitting_volume(case, plan)
-        prediction = _predicted(predictor, case, volume)
-        written.append(_write_prediction(target, case, volume, prediction, plan.classes))
-        rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
+    try:
+        for index, case in enumerate(cases):
+            request.progress(index, len(cases), case.name)
+            began = time.monotonic()
+            volume = _fitting_volume(case, plan)
+            prediction = _predicted(predictor, case, volume)
+            written.append(_write_prediction(target, case, volume, prediction, plan.classes))
+            rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
+    finally:
+        if rows:
+            _write_csv(target / "summary.csv", rows)
     request.progress(len(cases), len(cases), "")
-    _write_csv(target / "summary.csv", rows)
     return written
 
 
@@ -125,7 +128,7 @@ def _selected(cases: list[CaseFiles], only: Sequence[str] | None) -> list[CaseFi
 
 
 def _fitting_volume(case: CaseFiles, plan: Plan) -> Volume:
-    volume = read_volume(case.channels)
+    volume = read_volume(case.channels, channels=len(plan.channel_names))
     if volume.channels != len(plan.channel_names):
         raise InputError(
             f"{case.channels[0]} has {volume.channels} channels, the model was trained on "

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.methods import parse_recipe
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, fingerprint, make_plan, override
@@ -49,7 +50,8 @@ def plan_study(
     plan = make_plan(fingerprint(opened), budget=budget_of(device), preset=preset)
     plan = override(plan, dict(settings or {}))
     path = opened.root / "plan.json"
-    plan.save(path)
+    with atomic_path(path) as part:
+        plan.save(part)
     return plan, path
 
 
@@ -97,23 +99,33 @@ def train(
     parse_recipe(config.method)
     name = config.method.replace("+", "-") if request.name is None else request.name
     folder = _model_folder(opened, name)
-    if request.resume and folder.config_path.exists() and folder.plan_path.exists():
-        kept = TrainConfig.load(folder.config_path)
-        kept = kept.model_copy(update={"device": config.device})
-        if kept != config:
-            request.report({"event": "notice", "text": f"{name} goes on with the settings that it began with"})
-        config = kept
-    start = None if request.start_from is None else ModelFolder(Path(request.start_from))
+    config = _settings(config, request, folder, name)
+    begun = request.resume and folder.state_path.exists()
+    start = None if begun or config.start_from is None else ModelFolder(Path(config.start_from))
     options = RunOptions(
         name=name,
         plan=_plan_for(opened, config, folder if request.resume else None, start, request.report),
         resume=request.resume,
         start_from=start,
+        device=resolve_device(config.device),
         began=request.began,
         stop_requested=request.stop_requested,
         report=request.report,
     )
     return run_training(opened, config, options)
+
+
+def _settings(config: TrainConfig, request: TrainRequest, folder: ModelFolder, name: str) -> TrainConfig:
+    """The settings with the model to start from, or those that a resumed run began with."""
+    start_from = config.start_from if request.start_from is None else request.start_from
+    if start_from is not None:
+        config = config.model_copy(update={"start_from": str(Path(start_from).resolve())})
+    if not (request.resume and folder.config_path.exists() and folder.plan_path.exists()):
+        return config
+    kept = TrainConfig.load(folder.config_path).model_copy(update={"device": config.device})
+    if kept != config:
+        request.report({"event": "notice", "text": f"{name} goes on with the settings that it began with"})
+    return kept
 
 
 def _model_folder(study: Study, name: str) -> ModelFolder:
@@ -129,8 +141,7 @@ def _plan_for(
     study: Study, config: TrainConfig, resumed: ModelFolder | None, start: ModelFolder | None, report: Report
 ) -> Plan:
     """The plan of the run that is resumed, of the model to start from, the study's own file, or a new one."""
-    if resumed is not None and resumed.plan_path.exists():
-        return Plan.load(resumed.plan_path)
+    begun = resumed is not None and resumed.plan_path.exists()
     if start is not None:
         plan, _ = start.load()
         if plan.label_names != study.label_names or len(plan.channel_names) != len(study.channel_names):
@@ -138,7 +149,10 @@ def _plan_for(
                 f"{start.root} segments {plan.label_names} from {len(plan.channel_names)} channels, the study has "
                 f"{study.label_names} and {len(study.channel_names)}; train without --from"
             )
-        return plan
+        if not begun:
+            return plan
+    if resumed is not None and begun:
+        return Plan.load(resumed.plan_path)
     path = study.root / "plan.json"
     if not path.exists():
         return make_plan(fingerprint(study), budget=budget_of(config.device), preset=config.preset)
