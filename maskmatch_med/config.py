@@ -98,6 +98,8 @@ class TrainConfig(_Section):
     iterations: int | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
+    start_from: str | None = None
+    """A model folder whose plan and weights to begin with; kept for a resume before the first state."""
     labelled_batch: int | None = Field(default=None, ge=1)
     """Labelled patches a step; the plan's batch size by default."""
     unlabelled_batch: int | None = Field(default=None, ge=1)
