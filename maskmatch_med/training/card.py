@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskmatch_med.config import TrainConfig
-from maskmatch_med.planning.plan import Plan
+from maskmatch_med.planning.plan import ChannelNormalisation, Plan
 from maskmatch_med.version import __version__
 
 
@@ -37,7 +37,9 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
 - Network: U-Net, features {_joined(plan.network.features, "–")}, patch {_joined(plan.patch_vox, " × ")} voxels
 - Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {metrics["device"]}{_ending(metrics)}
 - Data: {data["labelled"]} labelled scans ({data["partial"]} of them in part), {data["unlabelled"]} without a label,
-  {data["validation"]} held out for validation; median shape {_joined(plan.median_shape_vox, " × ")} voxels
+  {data["validation"]} held out for validation
+- Scans: median shape {_joined(plan.median_shape_vox, " × ")} voxels at that spacing{_scans(plan, metrics)}
+- Intensities: {"; ".join(map(_intensities, plan.channel_names, plan.normalisation))}
 
 ## Accuracy
 
@@ -48,6 +50,25 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
 The model knows scans like those it was trained on: the same modality, contrast, field of view and kind of patient.
 Structures that are not in the list above are called background. Its confidence is not a probability of being right.
 """
+
+
+def _scans(plan: Plan, metrics: dict[str, Any]) -> str:
+    """The structures' extent, and the least and greatest of the scans along each axis where the run recorded them."""
+    extent = plan.foreground_extent_vox
+    told = f"; labelled structures span {_joined(extent, ' × ')}" if extent else ""
+    for name, unit in (("spacing_mm", "mm"), ("shape_vox", "voxels")):
+        if found := metrics["data"].get(name):
+            least, greatest = (_joined(tuple(found[end]), " × ") for end in ("least", "greatest"))
+            told += f"; {name.split('_', maxsplit=1)[0]} from {least} to {greatest} {unit}"
+    return told
+
+
+def _intensities(channel: str, how: ChannelNormalisation) -> str:
+    """What is done to a channel's intensities, and in which range they are seen."""
+    if how.scheme == "ct":
+        return f"{channel} clipped to {how.low:g} … {how.high:g}, mean {how.mean:g}, standard deviation {how.std:g}"
+    way = {"zscore": "each scan to mean 0 and standard deviation 1", "rescale": "each scan's own range to 0 … 1"}
+    return f"{channel}: {way[how.scheme]}"
 
 
 def _joined(values: tuple[float, ...], by: str) -> str:

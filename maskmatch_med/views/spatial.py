@@ -1,8 +1,9 @@
 """The weak view: one affine map a sample, drawn once and applied alike to image, label, validity and every scale.
 
-A source crop is larger than the training patch, so that rotated and zoomed patches, and windows that see more context,
-are cut from real voxels. Both are centred on the same point; their edges have the same parity, so that the identity
-draw copies voxels without interpolation.
+A source crop is larger than the training patch, so that zoomed patches, and windows that see more context, are cut from
+real voxels. The corners of rotated ones can fall outside the crop and are then 0, which validity tells. Both are
+centred on the same point; their edges have the same parity, so that the identity draw copies voxels without
+interpolation.
 """
 
 from __future__ import annotations
