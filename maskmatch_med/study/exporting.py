@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import read_labels, write_mask_png
 from maskmatch_med.io.atomic import copy_file
@@ -23,7 +26,7 @@ def export_study(study: Study, out: Path, format: ExportFormat) -> list[Path]:
 
     ``nifti``: ``labels/CASE.nii.gz`` (255 = not judged) and ``predictions/MODEL/CASE.nii.gz``. ``nnunet``: a raw data
     set with images, labels and dataset.json. ``png``: as ``nifti`` but pictures, for studies of 2D scans only, named as
-    the source.
+    the source; the axis of one voxel, whichever it is, is left out.
 
     Returns:
         The files written.
@@ -39,7 +42,7 @@ def export_study(study: Study, out: Path, format: ExportFormat) -> list[Path]:
         return [_copy(path, out / target) for path, target in _results(study)]
     if format != "png":
         raise InputError(f"the export format {format!r} is unknown; expected nifti, nnunet or png")
-    solid = next((case for case in study.cases() if case.shape[2] != 1), None)
+    solid = next((case for case in study.cases() if 1 not in case.shape), None)
     if solid is not None:
         raise InputError(f"{solid.name} has {solid.shape} voxels and is no single slice; export it as nifti")
     return _png(study, out)
@@ -72,9 +75,15 @@ def _png(study: Study, out: Path) -> list[Path]:
         if name in names:
             place = out / target.parent / f"{names[name]}.png"
             labels = read_labels(path, unjudged=UNJUDGED)
-            write_mask_png(place, labels.array, classes=len(study.label_names))
+            write_mask_png(place, _as_slice(labels.array), classes=len(study.label_names))
             written.append(place)
     return written
+
+
+def _as_slice(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Labels with one axis of a single voxel, as (A, B, 1); of several such axes the last goes to the end."""
+    axis = max(axis for axis in range(3) if labels.shape[axis] == 1)
+    return np.moveaxis(labels, axis, 2)
 
 
 def _picture_names(cases: Iterable[Case]) -> dict[str, str]:

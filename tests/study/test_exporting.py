@@ -42,6 +42,18 @@ def test_nifti_and_png(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), labels[:, :, 0].T * 255)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((1, 4, 5), 0), ((4, 1, 5), 1), ((1, 4, 1), 2)])
+def test_slices_along_another_axis_become_pictures_too(tmp_path, shape, axis):
+    study = Study.create(tmp_path / "s", channel_names=["MRI"], label_names={"background": 0, "a": 1})
+    labels = np.zeros(shape, np.uint8)
+    labels.flat[2] = 1
+    study.add_case("x", Volume(np.zeros((1, *shape), np.float32), Geometry(shape, np.diag([2.0, 3.0, 4.0, 1.0]))))
+    study.add_label("x", labels)
+    (picture,) = export_study(study, tmp_path / "png", "png")
+    with Image.open(picture) as opened:
+        np.testing.assert_array_equal(np.asarray(opened), labels.squeeze(axis).T * 255)
+
+
 def test_nnunet_holds_images_labels_and_dataset_json(tmp_path):
     study, _ = _study(tmp_path / "s", (4, 5, 2))
     export_study(study, tmp_path / "out", "nnunet")
