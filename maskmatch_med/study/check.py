@@ -134,7 +134,7 @@ def _scan_findings(study: Study, case: Case, scan: Volume) -> Iterator[Finding]:
         finite = np.isfinite(channel)
         if not finite.all():
             count = int((~finite).sum())
-            todo = "training takes them as 0; correct the scan if they cover the structure"
+            todo = "training takes them as the median of the other voxels; correct the scan if they cover the structure"
             yield Finding("warning", case.name, f"{path} holds {count} NaN or infinite voxels", todo)
         if not finite.any() or np.ptp(channel[finite]) == 0:
             value = "NaN" if not finite.any() else f"{float(channel[finite][0]):g}"

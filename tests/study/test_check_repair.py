@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from maskmatch_med.data.preprocess import normalise_channel
 from maskmatch_med.errors import StudyError
 from maskmatch_med.io import write_map, write_segmentation
+from maskmatch_med.planning.plan import ChannelNormalisation
 from maskmatch_med.study import Study, check_study, repair_study
 from maskmatch_med.volume import Geometry, Volume
 
@@ -46,6 +48,17 @@ def test_a_sound_study_has_no_findings_and_needs_no_repair(study):
 def test_scans_without_content(study, values, severity, message):
     write_map(study.root / "imagesTr/y_0000.nii.gz", values, GEOMETRY)
     assert any(s == severity and c == "y" and message in m for s, c, m in _found(study))
+
+
+def test_what_training_makes_of_voxels_without_a_value_is_said_as_it_is(study):
+    values = np.arange(48.0).reshape(SHAPE)
+    values[0, 0, 0] = np.nan
+    write_map(study.root / "imagesTr/y_0000.nii.gz", values, GEOMETRY)
+    (finding,) = [f for f in check_study(study.root) if f.case == "y" and f.severity == "warning"]
+    taken = normalise_channel(values.astype(np.float32), ChannelNormalisation(scheme="zscore"))
+    filled = np.where(np.isnan(values), np.nanmedian(values), values).astype(np.float32)
+    np.testing.assert_array_equal(taken, normalise_channel(filled, ChannelNormalisation(scheme="zscore")))
+    assert "median" in finding.todo
 
 
 def test_damaged_and_missing_files(study):
