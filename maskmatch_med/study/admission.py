@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import nifti, read_volume, write_map
@@ -14,6 +15,8 @@ from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.volume import Geometry, Volume
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
+"""Names of devices on Windows, where no file can have them, whatever its ending."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,16 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
 
 
-def check_name(name: str) -> None:
-    """Refuse a case name that cannot be a file name on every system.
+def check_name(name: str, what: Literal["case", "model"] = "case") -> None:
+    """Refuse the name of a case or model that cannot be a file name on every system.
 
     Raises:
-        InputError: it is empty, starts with a dot, ends in a space or dot, or holds a forbidden character.
+        InputError: it is empty, starts with a dot, ends in a space or dot, holds a forbidden character, or is one that
+            Windows keeps for a device, also with an ending behind a dot (``con``, ``NUL.1``, ``com1``).
     """
-    if not name or name[0] == "." or name[-1] in ". " or _FORBIDDEN.search(name):
-        raise InputError(f"the case name {name!r} cannot be used as a file name on every system; rename the scan")
+    if not name or name[0] == "." or name[-1] in ". " or _FORBIDDEN.search(name) or _RESERVED.match(name):
+        way_out = "rename the scan" if what == "case" else "choose another"
+        raise InputError(f"the {what} name {name!r} cannot be used as a file name on every system; {way_out}")
 
 
 def format_of(path: Path) -> str:

@@ -145,7 +145,7 @@ class Study:
         Raises:
             InputError: the name cannot be a folder's.
         """
-        admission.check_name(name)
+        admission.check_name(name, "model")
         return self.models_dir / name
 
     def cases(self) -> list[Case]:

@@ -259,3 +259,15 @@ def test_a_kill_at_any_moment_of_saving_a_label_damages_nothing(study):
 
 def _package_root() -> str:
     return str(Path(__file__).resolve().parents[2])
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "aux.1", "Com1", "lpt9.x.y", "prn "])
+def test_names_that_windows_keeps_for_devices_are_refused(tmp_path, name):
+    study = Study.create(tmp_path / "s", channel_names=["CT"], label_names={"background": 0, "organ": 1})
+    volume = Volume(np.zeros((1, 2, 2, 2), np.float32), Geometry((2, 2, 2), np.eye(4)))
+    with pytest.raises(InputError, match=r"the case name .* on every system; rename the scan"):
+        study.add_case(name, volume)
+    with pytest.raises(InputError, match=r"the model name .* on every system; choose another"):
+        study.model_dir(name)
+    for fine in ("contrast", "com10", "nullus", "a.con"):
+        assert study.model_dir(fine).name == fine
