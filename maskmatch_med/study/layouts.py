@@ -164,10 +164,19 @@ def _folder(source: Path, labels_dir: Path | None) -> Found:
         return Found("folder", source.name, tuple(_with_label(case, None) for case in cases))
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder} with labels")
-    labels = _labels_by_name(folder, cases)
-    found = tuple(_with_label(case, labels.get(case.name)) for case in cases)
-    if labels and not any(case.label for case in found):
-        raise InputError(f"none of the {len(labels)} labels in {folder} is named as a scan of {source}; rename them")
+    beside = labels_dir is None and folder.parent != source
+    try:
+        labels = _labels_by_name(folder, cases)
+        found = tuple(_with_label(case, labels.get(case.name)) for case in cases)
+        if labels and not any(case.label for case in found):
+            raise InputError(
+                f"none of the {len(labels)} labels in {folder} is named as a scan of {source}; rename them"
+            )
+    except InputError as error:
+        if not beside:
+            raise
+        note = f"no label was imported: {error}, or name the folder of the right ones by --labels"
+        return Found("folder", source.name, tuple(_with_label(case, None) for case in cases), notes=(note,))
     if not labels and labels_dir:
         raise InputError(f"no label found in {folder}; expected one file a scan, named as the scan")
     lost = sorted(set(labels) - {case.name for case in cases})

@@ -197,6 +197,19 @@ def test_names_given_at_the_first_import_hold_for_labels_that_come_later(tmp_pat
     assert json.loads((tmp_path / "study/dataset.json").read_text())["labels"].items() >= expected.items()
 
 
+@pytest.mark.parametrize("names", [("z",), ("a", "a_seg")])
+def test_labels_beside_the_scans_that_do_not_fit_are_noted_unless_asked_for(tmp_path, names):
+    write_map(tmp_path / "scans/a.nii.gz", _array(0), GEOMETRY)
+    for name in names:
+        write_segmentation(tmp_path / f"labels/{name}.nii.gz", _labels(0), GEOMETRY)
+    summary = import_scans(tmp_path / "scans", tmp_path / "study")
+    assert (summary.added, summary.labelled) == (("a",), ())
+    assert str(tmp_path / "labels") in summary.notes[0]
+    assert "--labels" in summary.notes[0]
+    with pytest.raises(InputError, match="labels"):
+        import_scans(tmp_path / "scans", tmp_path / "other", ImportOptions(labels_dir=tmp_path / "labels"))
+
+
 def test_colour_masks_beside_a_folder_of_pictures(tmp_path):
     for name, colour in (("a", (255, 0, 0)), ("b", (0, 255, 0))):
         (tmp_path / "images").mkdir(exist_ok=True)
