@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from maskmatch_med.cli.app import main
 
@@ -48,6 +49,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Runs ``maskmatch WORDS`` on a machine without GPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr("maskmatch_med.cli.console.CONSOLE", Console(width=160))
 
     def call(*words: object) -> Outcome:
         capsys.readouterr()
