@@ -69,6 +69,7 @@ def train(
     from maskmatch_med import service
     from maskmatch_med.cli.console import StopOnSignal, TrainingDisplay, process_start
     from maskmatch_med.config import TrainConfig
+    from maskmatch_med.errors import StoppedError
 
     given: dict[str, Any] = {"method": method, "preset": preset and preset.value, "device": device, "seed": seed}
     given |= {"minutes": minutes, "iterations": iterations}
@@ -76,9 +77,13 @@ def train(
     words: dict[str, Any] = {**{key: value for key, value in given.items() if value is not None}, **pairs(set_)}
     chosen = base.override(_one_budget(words))
     request = service.TrainRequest(name=name, resume=resume, start_from=start_from, began=process_start())
-    with TrainingDisplay() as request.report, StopOnSignal() as stop:
-        request.stop_requested = stop.requested
-        folder = service.train(study, chosen, request)
+    try:
+        with TrainingDisplay() as request.report, StopOnSignal() as stop:
+            request.stop_requested = stop.requested
+            folder = service.train(study, chosen, request)
+    except StoppedError as stopped:
+        typer.echo(f"{stopped}")
+        return
     if not folder.metrics().get("finished"):
         typer.echo(f"Stopped and saved. Go on with: maskmatch train {study} --name {folder.root.name} --resume")
         return

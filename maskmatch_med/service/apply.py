@@ -78,7 +78,7 @@ def predict(
     device = resolve_device(request.device)
     plan, network = folder.load(device)
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(path) for path in inputs]
-    cases = _selected(find_cases(sources), request.only)
+    cases = _selected(find_cases(sources, channels=len(plan.channel_names)), request.only)
     _refuse_to_overwrite(cases, Path(out))
     found_best = folder.metrics().get("inference", {})
     options = PredictOptions(

@@ -57,7 +57,7 @@ def _scans(plan: Plan, metrics: dict[str, Any]) -> str:
     extent = plan.foreground_extent_vox
     told = f"; labelled structures span {_joined(extent, ' × ')}" if extent else ""
     for name, unit in (("spacing_mm", "mm"), ("shape_vox", "voxels")):
-        if found := metrics["data"].get(name):
+        if found := metrics.get("scans", {}).get(name):
             least, greatest = (_joined(tuple(found[end]), " × ") for end in ("least", "greatest"))
             told += f"; {name.split('_', maxsplit=1)[0]} from {least} to {greatest} {unit}"
     return told

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -18,6 +19,8 @@ from maskmatch_med.data.cache import CachedCase, cache_cases
 from maskmatch_med.data.folds import hold_out
 from maskmatch_med.data.sampling import PatchSampler, SamplingOptions
 from maskmatch_med.errors import StoppedError, StudyError, TrainingError
+from maskmatch_med.io.atomic import write_text
+from maskmatch_med.io.nifti import read_geometry
 from maskmatch_med.methods import Objective, parse_recipe
 from maskmatch_med.nets import ModelFolder, build_network, load_weights, save_weights
 from maskmatch_med.planning.plan import Plan
@@ -119,14 +122,14 @@ def run_training(study: Study, config: TrainConfig, options: RunOptions) -> Mode
 def _train(study: Study, folder: ModelFolder, objective: Objective, options: RunOptions) -> None:
     config, plan, report = objective.config, objective.plan, options.report
     fabric = _fabric(options.device)
+    write_text(folder.plan_path, plan.model_dump_json(indent=2) + "\n")
+    write_text(folder.config_path, config.model_dump_json(indent=2) + "\n")
     split = split_cases(study, objective, _prepare_report(options))
     torch.manual_seed(config.seed)
     student = build_network(plan)
     if options.start_from is not None:
         load_weights(student, options.start_from.weights_path)
     checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
-    _write_whole(folder.plan_path, plan.save)
-    _write_whole(folder.config_path, config.save)
     parts = LoopParts(
         student=student,
         objective=objective,
@@ -153,15 +156,25 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         "seconds": round(parts.budget.elapsed, 1),
         "device": str(fabric.device),
         "data": split.counts(),
+        "scans": _ranges(study),
         "validation": loop.validations[-1] if loop.validations else None,
         "teacher_dice_by_scale": objective.reliability.dice(),
         "inference": {"scales": [1.0], "mirror": False},
     }
     card = model_card(options.name, plan, config, metrics)
-    _write_whole(folder.card_path, lambda path: path.write_text(card, encoding="utf-8"))
-    text = json.dumps(metrics, indent=2) + "\n"
-    _write_whole(folder.metrics_path, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder.card_path, card)
+    write_text(folder.metrics_path, json.dumps(metrics, indent=2) + "\n")
     report({"event": "finish", **metrics})
+
+
+def _ranges(study: Study) -> dict[str, dict[str, list[float]]]:
+    """Least and greatest spacing in mm and shape in voxels along each canonical axis, over all scans of the study."""
+    grids = [read_geometry(case.image_paths[0]).to_canonical().target for case in study.cases()]
+    found = {
+        "spacing_mm": np.array([grid.spacing_mm for grid in grids]).round(4),
+        "shape_vox": np.array([grid.shape for grid in grids]),
+    }
+    return {key: {"least": rows.min(0).tolist(), "greatest": rows.max(0).tolist()} for key, rows in found.items()}
 
 
 def _prepare_report(options: RunOptions) -> Report:
@@ -235,10 +248,3 @@ def _restore(loop: TrainingLoop, checkpoint: Checkpoint, path: Path) -> None:
             f"{path} belongs to another network or method than {path.parent}'s plan.json and config.json describe; "
             "restore those, or delete it to start this model anew"
         ) from error
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a neighbour that then takes the place of ``path``, so that a kill never leaves half a file."""
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    partial.replace(path)

@@ -27,10 +27,10 @@ PLAN = Plan(
 )
 
 
-def card(**data: Any) -> str:
+def card(**scans: Any) -> str:
     counts = {"labelled": 4, "partial": 1, "unlabelled": 9, "validation": 0}
     values = {"seconds": 60.0, "iterations": 7, "device": "cpu", "finished": True, "validation": None}
-    return model_card("m", PLAN, TrainConfig(), {**values, "data": {**counts, **data}})
+    return model_card("m", PLAN, TrainConfig(), {**values, "data": counts, "scans": scans})
 
 
 def test_the_card_states_spacing_shape_and_intensities():
