@@ -1,0 +1,198 @@
+"""The one table of the formats that can be read, and what every reader takes and gives.
+
+Each reader is a module of this room with ``header(path, options) -> Header`` and ``read(path, options) -> StoredScan``;
+it is imported when a file of its format is met, so that the table itself costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.volume import Array, Geometry
+
+READABLE = (
+    "NIfTI (.nii, .nii.gz, .hdr/.img), Analyze, NRRD, MetaImage, MGH, AFNI, MINC, DICOM "
+    "or a picture (PNG, JPEG, TIFF, GIF, BMP)"
+)
+_DICOM_MAGIC_AT = 128
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the caller wants of a file that could be read in more than one way.
+
+    Args:
+        frames: which entries of a fourth axis to take as channels, counted from 0; None where none was chosen.
+        magnitude: read complex values as their magnitude instead of refusing them.
+        series: which series of a DICOM folder or zip, by the name that ``find_series`` gives it.
+        channels: how many entries a fourth axis must have to be taken as the channels of the scan.
+    """
+
+    frames: tuple[int, ...] | None = None
+    magnitude: bool = False
+    series: str | None = None
+    channels: int | None = None
+
+    def choose(self, path: Path, count: int) -> tuple[int, ...]:
+        """Which of the ``count`` entries along a fourth axis to read.
+
+        Raises:
+            InputError: several entries and nothing that says what they are, or a frame that is not there.
+        """
+        if self.frames is not None:
+            wrong = [frame for frame in self.frames if not 0 <= frame < count]
+            if wrong or not self.frames:
+                raise InputError(f"{path} has frames 0 to {count - 1}, not {list(wrong)}; choose others with --frames")
+            return self.frames
+        if count == 1:
+            return (0,)
+        if self.channels is None or self.channels == 1:
+            raise InputError(
+                f"{path} has four axes with {count} entries along the last: a time series or several channels in one "
+                "file; choose with --frames 0,1,… or save each channel as a file of its own, NAME_0000.nii.gz, "
+                "NAME_0001.nii.gz, …"
+            )
+        if count != self.channels:
+            raise InputError(
+                f"{path} holds {count} channels along its fourth axis, expected {self.channels}; give a file with "
+                "those channels, or each channel as a file of its own, NAME_0000.nii.gz, NAME_0001.nii.gz"
+            )
+        return tuple(range(count))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its values are read.
+
+    Args:
+        format: the name of the format, such as ``"NIfTI-1"``.
+        dtype: the type of number as stored, such as ``"int16"`` or ``"RGB uint8"``.
+        geometry: the grid.
+        frames: entries along a fourth axis; 1 where there is none.
+        channels: numbers a voxel, 3 where it holds a colour.
+    """
+
+    format: str
+    dtype: str
+    geometry: Geometry
+    frames: int = 1
+    channels: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class StoredScan:
+    """The values of a file in the type in which they are exact.
+
+    Args:
+        array: (C, X, Y, Z) of the stored type, or of a float where the file scales its values.
+        header: what the file says of itself.
+    """
+
+    array: Array
+    header: Header
+
+    @property
+    def geometry(self) -> Geometry:
+        """The grid."""
+        return self.header.geometry
+
+
+class Reader(Protocol):
+    """What a module that reads a format offers; both raise InputError for whatever cannot be read."""
+
+    def header(self, path: Path, options: ReadOptions) -> Header:
+        """What the file says of itself."""
+
+    def read(self, path: Path, options: ReadOptions) -> StoredScan:
+        """Its values on their grid."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table.
+
+    Args:
+        name: as people call it.
+        endings: of file names, in lower case, longest first.
+        module: the module of this room that reads it.
+        labels: whether a label map may come in it.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    module: str
+    labels: bool = True
+
+    def reader(self) -> Reader:
+        """The module that reads it, imported now."""
+        return cast(Reader, import_module(f"maskmatch_med.io.{self.module}"))
+
+
+FORMATS = (
+    Format("NIfTI", (".nii.gz", ".nii"), "nifti"),
+    Format("NIfTI or Analyze pair", (".hdr.gz", ".img.gz", ".hdr", ".img"), "nifti"),
+    Format("NRRD", (".nrrd", ".nhdr"), "itk"),
+    Format("MetaImage", (".mha", ".mhd"), "itk"),
+    Format("FreeSurfer MGH", (".mgh.gz", ".mgz", ".mgh"), "neuro"),
+    Format("AFNI", (".head", ".brik.gz", ".brik"), "neuro"),
+    Format("MINC", (".mnc",), "neuro"),
+    Format("DICOM", (".dicom", ".dcm", ".ima"), "dicom"),
+    Format("picture", (".jpeg", ".tiff", ".png", ".jpg", ".tif", ".gif", ".bmp"), "rasters"),
+)
+_DICOM = next(row for row in FORMATS if row.name == "DICOM")
+_HEADER_OF = {".img": ".hdr", ".img.gz": ".hdr.gz", ".brik": ".head", ".brik.gz": ".head"}
+
+
+def format_of(path: Path) -> Format | None:
+    """The row for a file: by the ending of its name, else DICOM where its bytes say so; None for any other."""
+    return _by_name(path) or (_DICOM if _has_dicom_magic(path) else None)
+
+
+def is_readable(path: Path) -> bool:
+    """Whether the name or the first bytes of a file are those of a format that can be read."""
+    return format_of(path) is not None
+
+
+def strip_extension(path: Path) -> str:
+    """The file's name without a format's ending: ``a.b.nii.gz`` gives ``a.b``."""
+    ending = _ending(path)
+    return path.name[: -len(ending)] if ending else path.stem
+
+
+def without_data_files(paths: Iterable[Path]) -> list[Path]:
+    """The same files without those that hold only the voxels of another among them, such as the .img of an .hdr."""
+    files = list(paths)
+    names = {(f.parent, f.name.lower()) for f in files}
+    return [f for f in files if not any((f.parent, header) in names for header in _header_names(f))]
+
+
+def _header_names(path: Path) -> tuple[str, ...]:
+    header = _HEADER_OF.get(_ending(path))
+    if header is None:
+        return ()
+    base = strip_extension(path).lower()
+    return (base + header, base + header.removesuffix(".gz"), base + header.removesuffix(".gz") + ".gz")
+
+
+def _ending(path: Path) -> str:
+    name = path.name.lower()
+    return next((ending for row in FORMATS for ending in row.endings if name.endswith(ending) and name != ending), "")
+
+
+def _by_name(path: Path) -> Format | None:
+    ending = _ending(path)
+    return next((row for row in FORMATS if ending in row.endings), None)
+
+
+def _has_dicom_magic(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(_DICOM_MAGIC_AT)
+            return stream.read(4) == b"DICM"
+    except (OSError, ValueError):
+        return False
