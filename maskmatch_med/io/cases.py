@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import nifti, rasters
-from maskmatch_med.io.volumes import READABLE, is_readable
+from maskmatch_med.io.formats import READABLE, is_readable
 
 IMAGE_FOLDERS = ("imagesTr", "images", "imgs")
 LABEL_FOLDERS = ("labelsTr", "masks", "mask", "labels", "annotations")

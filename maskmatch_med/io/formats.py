@@ -6,6 +6,7 @@ it is imported when a file of its format is met, so that the table itself costs 
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +21,23 @@ READABLE = (
     "or a picture (PNG, JPEG, TIFF, GIF, BMP)"
 )
 _DICOM_MAGIC_AT = 128
+_MAGIC = (
+    (0, b"NRRD", "NRRD"),
+    (0, b"ObjectType", "MetaImage"),
+    (0, b"NDims", "MetaImage"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"BZh", "bzip2"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"CDF", "MINC1"),
+    (0, b"\x89HDF", "HDF5, such as MINC2"),
+    (0, b"\x89PNG", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (_DICOM_MAGIC_AT, b"DICM", "DICOM"),
+    (344, b"n+1\0", "NIfTI-1"),
+    (344, b"ni1\0", "the header of a NIfTI-1 pair"),
+    (4, b"n+2\0", "NIfTI-2"),
+)
+"""Where which bytes tell a format: used to say what a file with a wrong name really is."""
 
 
 @dataclass(frozen=True)
@@ -145,17 +163,55 @@ FORMATS = (
     Format("picture", (".jpeg", ".tiff", ".png", ".jpg", ".tif", ".gif", ".bmp"), "rasters"),
 )
 _DICOM = next(row for row in FORMATS if row.name == "DICOM")
+_ZIP = ".zip"
 _HEADER_OF = {".img": ".hdr", ".img.gz": ".hdr.gz", ".brik": ".head", ".brik.gz": ".head"}
 
 
 def format_of(path: Path) -> Format | None:
-    """The row for a file: by the ending of its name, else DICOM where its bytes say so; None for any other."""
-    return _by_name(path) or (_DICOM if _has_dicom_magic(path) else None)
+    """The row for a file: by the ending of its name, else DICOM where its content says so; None for any other."""
+    return _by_name(path) or (_DICOM if _holds_dicom(path) else None)
 
 
 def is_readable(path: Path) -> bool:
     """Whether the name or the first bytes of a file are those of a format that can be read."""
     return format_of(path) is not None
+
+
+def check_file(path: Path) -> None:
+    """Make sure that a path is a regular file with content that may be read.
+
+    Raises:
+        InputError: there is none, it is a folder, a device or a link that leads to itself, it is empty, or the right
+            to read it is missing.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"there is no file {path}; check the path") from error
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read by this account; ask for the permission to read it") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot open {path} ({why}); check the path and its links") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path} is a folder; expected one file: {READABLE}")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is a device or a pipe; expected one file: {READABLE}")
+    if status.st_size == 0:
+        raise InputError(f"{path} is empty, cut off when it was saved or copied; copy or export it anew")
+
+
+def looks_like(path: Path) -> str:
+    """A remark for messages on what the first bytes of a file say that it is; empty where they say nothing."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(512)
+    except OSError:
+        return ""
+    found = next((name for at, magic, name in _MAGIC if start[at:].startswith(magic)), None)
+    return f" (its first bytes are those of {found})" if found else ""
 
 
 def strip_extension(path: Path) -> str:
@@ -189,7 +245,10 @@ def _by_name(path: Path) -> Format | None:
     return next((row for row in FORMATS if ending in row.endings), None)
 
 
-def _has_dicom_magic(path: Path) -> bool:
+def _holds_dicom(path: Path) -> bool:
+    """Whether a file without a known ending is DICOM by its magic number, or an archive of such files."""
+    if path.suffix.lower() == _ZIP:
+        return bool(import_module("maskmatch_med.io.dicom").is_dicom(path))
     try:
         with path.open("rb") as stream:
             stream.seek(_DICOM_MAGIC_AT)

@@ -1,53 +1,45 @@
-"""NIfTI-1 and NIfTI-2 files (.nii, .nii.gz).
+"""NIfTI-1 and NIfTI-2 files (.nii, .nii.gz) and pairs (.hdr/.img, each gzipped or not); Analyze and SPM pairs too.
 
 Which affine holds is nibabel's rule: the sform where its code is above 0, else the qform where its code is above 0,
 else the voxel sizes of ``pixdim`` with the first axis pointing left and the origin in the middle of the grid. Lengths
 stored in metres or micrometres (``xyzt_units``) become millimetres. Stored integers are scaled by slope and intercept.
+Analyze states no orientation: its first axis is taken as pointing left, as SPM and nibabel do, unless SPM's .mat file
+lies beside it. Headers are parsed by nibabel; the voxels are read by :mod:`maskmatch_med.io.blocks`.
 """
 
 from __future__ import annotations
 
 import gzip
-import struct
-import zlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import psutil
 from nibabel import imageglobals
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError
-from nibabel.wrapstruct import WrapStructError
-from numpy.typing import NDArray
+from nibabel.fileholders import FileHolder
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
-from maskmatch_med.io.labels import LabelMap, as_uint8, from_file_values
+from maskmatch_med.io.blocks import BROKEN, Block, check_promise, four_axes, is_gzip, opened, read_block, reason
+from maskmatch_med.io.formats import Header, ReadOptions, StoredScan, check_file, looks_like, strip_extension
+from maskmatch_med.io.labels import LabelMap, as_uint8
 from maskmatch_med.volume import Array, Geometry
 
 SUFFIXES = (".nii.gz", ".nii")
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 """By NIfTI's code: 1 metre, 3 micrometre; anything else is taken as millimetres."""
-_GZIP_BEST_RATIO = 1040
-_BROKEN = (
-    ImageFileError,
-    HeaderDataError,
-    HeaderTypeError,
-    WrapStructError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    OverflowError,
-    ZeroDivisionError,
-    struct.error,
-    zlib.error,
-)
+_HEADER_BYTES = 540
+_DATA_AT = {1: 352, 2: 544}
+"""Where the voxels of a single file begin at the earliest, by NIfTI's version."""
+_CIFTI_INTENTS = range(3000, 3100)
+_MAT_BYTES = 1 << 16
+_CANNOT = "is cut off or not a NIfTI file at all"
+_PLAIN = ReadOptions()
 
 
 def is_nifti(path: Path) -> bool:
@@ -55,55 +47,26 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_channels(path: Path) -> tuple[NDArray[np.float32], Geometry]:
-    """Read a NIfTI scan of one channel, or of several along a fourth axis.
-
-    Returns:
-        (C, X, Y, Z) float32 and the grid. NaN and infinite values are kept.
+def header(path: Path, options: ReadOptions = _PLAIN) -> Header:
+    """What a NIfTI file, or either file of a NIfTI or Analyze pair, says of itself.
 
     Raises:
-        InputError: missing, damaged, too large for this machine, complex or coloured, or not of 2 to 4 axes.
+        InputError: missing, damaged, or not of 2 to 4 axes.
     """
-    image = _open(path)
-    geometry = _geometry(image, path)
-    values = _values(image, path, np.float32)
-    shape = _squeezed(image.shape, path)
-    channels = values.reshape((*shape, 1) if len(shape) == 3 else shape, order="F")
-    return np.moveaxis(channels, -1, 0), geometry
+    return _parse(path)[0]
 
 
-def read_nifti(path: Path) -> tuple[NDArray[np.float32], Geometry]:
-    """Read a NIfTI scan of one channel as (1, X, Y, Z) float32 and its grid.
+def read(path: Path, options: ReadOptions = _PLAIN) -> StoredScan:
+    """Read a NIfTI file, or a NIfTI or Analyze pair by either of its files. NaN and infinite values are kept.
 
     Raises:
-        InputError: as :func:`read_channels`, and for a file with a fourth axis longer than 1.
+        InputError: missing, damaged, too large for this machine, complex without the option ``magnitude``, or with a
+            fourth axis of which nothing says what it holds.
     """
-    image = _open(path)
-    shape = _squeezed(image.shape, path)
-    if len(shape) == 4:
-        raise InputError(
-            f"{path} has four axes {shape}: a time series or several channels in one file; "
-            "save each channel as a file of its own, NAME_0000.nii.gz, NAME_0001.nii.gz, …"
-        )
-    return read_channels(path)
-
-
-def read_nifti_labels(path: Path, unjudged: int | None = None) -> LabelMap:
-    """Read a label map; whole numbers stored as floating point are fine.
-
-    Args:
-        path: the file.
-        unjudged: the value that stands for "not judged" and becomes 255; None where no value does.
-
-    Raises:
-        InputError: unreadable, not three axes, or values that are not whole numbers from 0 to 254.
-    """
-    image = _open(path)
-    shape = _squeezed(image.shape, path)
-    if len(shape) != 3:
-        raise InputError(f"the label {path} has axes {shape}; expected one label volume (X, Y, Z) of whole numbers")
-    array = _values(image, path, None).reshape(shape, order="F")
-    return LabelMap(from_file_values(array, path, unjudged), _geometry(image, path))
+    found, block = _parse(path)
+    if not block.path.is_file():
+        raise InputError(f"{path} has no voxels beside it: the file {block.path.name} is missing; copy it there")
+    return StoredScan(read_block(block, options), found)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -112,7 +75,7 @@ def read_geometry(path: Path) -> Geometry:
     Raises:
         InputError: the header cannot be used.
     """
-    return _geometry(_open(path), path)
+    return header(path).geometry
 
 
 def axes(path: Path) -> tuple[int, ...]:
@@ -121,7 +84,7 @@ def axes(path: Path) -> tuple[int, ...]:
     Raises:
         InputError: the header cannot be used.
     """
-    return tuple(int(n) for n in _open(path).shape)
+    return tuple(int(n) for n in _image(path).shape)
 
 
 def has_fourth_axis(path: Path) -> bool:
@@ -130,7 +93,7 @@ def has_fourth_axis(path: Path) -> bool:
     Raises:
         InputError: the header cannot be used.
     """
-    return len(_squeezed(_open(path).shape, path)) == 4
+    return header(path).frames > 1
 
 
 def write_segmentation(path: Path, labels: Array, geometry: Geometry) -> None:
@@ -191,102 +154,137 @@ def _gzip(raw: Any) -> gzip.GzipFile:
     return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4)
 
 
-def _open(path: Path) -> Any:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected a NIfTI file")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
+@dataclass(frozen=True, eq=False)
+class _Stated:
+    """A header of nibabel's, its shape, and its affine from voxel index to RAS+ in its own unit of length."""
+
+    header: Any
+    shape: tuple[int, ...]
+    affine: Array
+
+
+def _parse(path: Path) -> tuple[Header, Block]:
+    """What the header says, and where the voxels lie; both held against the size of the file."""
+    image = _image(path)
+    raw = image.header
+    version = {nib.Nifti1Header: 1, nib.Nifti2Header: 2}.get(type(raw))
+    shape = four_axes(tuple(image.shape), path)
+    data = path if version else _beside(path, ".img")
+    block = Block(data, raw.get_data_dtype(), shape, max(_offset(raw, path), _DATA_AT[version] if version else 0))
+    if block.dtype.kind not in "iufcV" or block.dtype.hasobject:
+        raise InputError(f"{path} holds values of the type {block.dtype}, which are no intensities; save numbers")
+    slope, intercept = _scale(raw, path)
+    block = Block(data, block.dtype, shape, block.offset, ((slope, intercept),))
+    if data.is_file():
+        check_promise(data, shape, block.dtype.itemsize, block.offset, ReadOptions(frames=(0,)))
+    geometry = _geometry(image, shape, path)
+    channels = 3 if block.is_colour else 1
+    return Header(_format_name(image), block.describe_dtype(), geometry, shape[3], channels), block
+
+
+def _image(path: Path) -> _Stated:
+    check_file(path)
+    pair = not is_nifti(path)
+    source = _beside(path, ".hdr") if pair else path
+    if pair:
+        check_file(source)
     try:
-        with np.errstate(all="ignore"), _quiet():
-            image = nib.load(path)
-            if not isinstance(image, nib.Nifti1Pair):
-                raise InputError(f"{path} is not a NIfTI file but {type(image).__name__}; convert it to .nii.gz")
-            _guard_size(image, path)
+        with _quiet(), np.errstate(all="ignore"):
+            with opened(source) as stream:
+                raw = stream.read(_HEADER_BYTES)
+            return _as_image(raw, source, pair)
     except InputError:
         raise
-    except ImageFileError as error:
-        raise InputError(f"{path} is cut off or not a NIfTI file at all; check the file or export it anew") from error
-    except _BROKEN as error:
-        raise InputError(f"cannot read {path} as NIfTI ({_reason(error)}); check the file or export it anew") from error
-    return image
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} {_CANNOT}{looks_like(source)}; check the file or export it anew") from error
+    except BROKEN as error:
+        raise InputError(
+            f"cannot read {path} as NIfTI ({reason(error)}){looks_like(source)}; check the file or export it anew"
+        ) from error
 
 
-def _guard_size(image: Any, path: Path) -> None:
-    """Refuse what cannot be true of this file or cannot fit this machine, before anything is allocated."""
-    dtype = image.get_data_dtype()
-    if dtype.kind not in "iuf":
-        raise InputError(f"{path} holds {'complex' if dtype.kind == 'c' else 'colour'} values; save one number a voxel")
-    shape = [int(n) for n in image.shape]
-    if not shape or min(shape) < 1:
-        raise InputError(f"{path} has axes {tuple(shape)}; every axis needs at least one voxel")
-    voxels = 1
-    for n in shape:
-        voxels *= n
-    stored = path.stat().st_size * (_GZIP_BEST_RATIO if path.name.lower().endswith(".gz") else 1)
-    if voxels * dtype.itemsize > stored:
-        raise InputError(f"{path} is cut off: its header promises {tuple(shape)} voxels, more than the file can hold")
-    if voxels * 8 > psutil.virtual_memory().total:
-        raise InputError(f"{path} with {tuple(shape)} voxels does not fit into memory; crop or downsample it")
+def _as_image(raw: bytes, source: Path, pair: bool) -> _Stated:
+    if nib.Nifti2Header.may_contain_header(raw):
+        kind = nib.nifti2.Nifti2PairHeader if pair else nib.Nifti2Header
+    elif nib.Nifti1Header.may_contain_header(raw) or not pair:
+        kind = nib.nifti1.Nifti1PairHeader if pair else nib.Nifti1Header
+    else:
+        return _analyze(raw, source)
+    if len(raw) < kind.sizeof_hdr:
+        raise EOFError(f"{len(raw)} bytes")
+    found = kind(raw[: kind.sizeof_hdr])
+    if int(found["intent_code"]) in _CIFTI_INTENTS:
+        raise InputError(f"{source} is a CIFTI file: values on a surface, not a scan; export a volume as .nii.gz")
+    shape = tuple(int(n) for n in found.get_data_shape())
+    return _Stated(found, shape, np.array(found.get_best_affine(), dtype=np.float64))
 
 
-def _squeezed(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    axes = list(shape)
-    while len(axes) > 3 and axes[-1] == 1:
-        axes.pop()
-    if len(axes) == 2:
-        axes.append(1)
-    if len(axes) not in {3, 4}:
-        raise InputError(f"{path} has axes {shape}; expected a slice (X, Y) or a volume (X, Y, Z)")
-    return tuple(axes)
+def _analyze(raw: bytes, source: Path) -> _Stated:
+    """Analyze 7.5, SPM99 and SPM2 by nibabel, with SPM's .mat beside it where there is one."""
+    kind = nib.Spm2AnalyzeImage
+    if not kind.header_class.may_contain_header(raw):
+        raise EOFError("no header of an Analyze or NIfTI pair")
+    mat = _beside(source, ".mat")
+    files = {"header": FileHolder(fileobj=BytesIO(raw[:348])), "image": FileHolder(fileobj=BytesIO())}
+    if mat.is_file() and mat.stat().st_size <= _MAT_BYTES:
+        files["mat"] = FileHolder(fileobj=BytesIO(mat.read_bytes()))
+    else:
+        files["mat"] = FileHolder(fileobj=BytesIO())
+    found = kind.from_file_map(files)
+    return _Stated(found.header, tuple(int(n) for n in found.shape), np.array(found.affine, dtype=np.float64))
 
 
-def _geometry(image: Any, path: Path) -> Geometry:
-    shape = _squeezed(image.shape, path)
-    affine = np.array(image.affine, dtype=np.float64)
-    affine[:3] *= _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 7, 1.0)
+def _beside(path: Path, ending: str) -> Path:
+    """The other file of a pair: that which exists of ``NAME.img``, ``NAME.img.gz`` and their upper-case twins."""
+    base = strip_extension(path)
+    gz = ending + ".gz"
+    order = (gz, ending) if is_gzip(path) else (ending, gz)
+    names = [base + e for e in (*order, *(e.upper() for e in order))]
+    return next((path.with_name(n) for n in names if path.with_name(n).is_file()), path.with_name(names[0]))
+
+
+def _offset(raw: Any, path: Path) -> int:
     try:
-        return Geometry((shape[0], shape[1], shape[2]), affine)
+        return int(raw.get_data_offset())
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path} states no usable place of its voxels ({reason(error)}); export it anew") from error
+
+
+def _scale(raw: Any, path: Path) -> tuple[float, float]:
+    try:
+        slope, intercept = raw.get_slope_inter()
+    except BROKEN as error:
+        raise InputError(f"{path} states no usable scale of its values ({reason(error)}); export it anew") from error
+    return 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
+
+
+def _geometry(image: _Stated, shape: tuple[int, int, int, int], path: Path) -> Geometry:
+    affine = np.array(image.affine, dtype=np.float64)
+    if isinstance(image.header, nib.Nifti1Header):
+        affine[:3] *= _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 7, 1.0)
+    try:
+        return Geometry(shape[:3], affine)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _values(image: Any, path: Path, dtype: type[np.float32] | None) -> Array:
-    try:
-        with np.errstate(all="ignore"), _quiet():
-            if path.name.lower().endswith(".gz"):
-                image = _decompressed(image, path)
-            values = (
-                np.asanyarray(image.dataobj) if dtype is None else image.get_fdata(dtype=dtype, caching="unchanged")
-            )
-    except MemoryError as error:
-        raise InputError(f"{path} does not fit into memory; crop or downsample it") from error
-    except _BROKEN as error:
-        raise InputError(f"{path} is cut off or damaged ({_reason(error)}); copy or export it anew") from error
-    return np.asarray(values)
-
-
-def _decompressed(image: Any, path: Path) -> Any:
-    """The same image from the decompressed bytes, so that gzip's checksum is verified, which nibabel does not do."""
-    offset = int(image.dataobj.offset)
-    wanted = offset + int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize
-    with gzip.open(path) as stream:
-        raw = stream.read(wanted)
-        if len(raw) < wanted:
-            raise EOFError(f"{len(raw)} of {wanted} bytes")
-        stream.read(1)
-    return type(image).from_bytes(raw)
+def _format_name(image: _Stated) -> str:
+    names = {
+        nib.Nifti1Header: "NIfTI-1",
+        nib.Nifti2Header: "NIfTI-2",
+        nib.nifti1.Nifti1PairHeader: "NIfTI-1 pair",
+        nib.nifti2.Nifti2PairHeader: "NIfTI-2 pair",
+    }
+    return names.get(type(image.header), "Analyze 7.5 or SPM pair")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without nibabel's log of what it makes of an odd header; what cannot be read is said in our own message."""
+    """Without what nibabel says of an odd header; what cannot be read is said in our own message."""
     imageglobals.logger.disabled = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         imageglobals.logger.disabled = False
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__

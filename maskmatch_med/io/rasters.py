@@ -13,10 +13,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.formats import Header, ReadOptions, StoredScan
 from maskmatch_med.volume import Array, Geometry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
@@ -42,18 +42,24 @@ def is_raster(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_raster(path: Path) -> tuple[NDArray[np.float32], Geometry]:
-    """Read a picture as (C, X, Y, 1) float32 and its grid.
+def header(path: Path, options: ReadOptions) -> Header:
+    """What a picture says of itself; it is decoded for that."""
+    return read(path, options).header
 
-    C is 1 for grey modes and palettes of greys, else 3; alpha is dropped.
+
+def read(path: Path, options: ReadOptions) -> StoredScan:
+    """Read a picture as (C, X, Y, 1) of its own type: C is 1 for grey modes and palettes of greys, else 3.
 
     Raises:
         InputError: missing, damaged, too large, or of several pages.
     """
-    pixels = to_grey_or_rgb(open_picture(path))
+    picture = open_picture(path)
+    pixels = to_grey_or_rgb(picture)
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
-    array = np.ascontiguousarray(planes.transpose(2, 1, 0)[..., None], dtype=np.float32)
-    return array, slice_geometry(array.shape[1], array.shape[2])
+    array = np.ascontiguousarray(planes.transpose(2, 1, 0)[..., None])
+    geometry = slice_geometry(array.shape[1], array.shape[2])
+    name = f"{path.suffix.lstrip('.').upper()} picture"
+    return StoredScan(array, Header(name, f"{picture.mode} {array.dtype}", geometry, channels=len(array)))
 
 
 def slice_geometry(columns: int, rows: int) -> Geometry:

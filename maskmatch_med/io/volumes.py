@@ -1,8 +1,14 @@
-"""One door for scans and one for labels, whatever the format."""
+"""One door for scans and one for labels, whatever the format.
+
+A scan's values become float32: whole numbers up to 16,777,216 exactly, larger ones of 32 bits and float64 to seven
+digits; larger ones of 64 bits are refused, as they are seldom intensities. Labels keep their stored type until they
+are classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,52 +16,79 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import nifti, rasters
-from maskmatch_med.io.labels import LabelMap
+from maskmatch_med.io import rasters
+from maskmatch_med.io.formats import (
+    FORMATS,
+    READABLE,
+    Header,
+    Reader,
+    ReadOptions,
+    StoredScan,
+    check_file,
+    format_of,
+    looks_like,
+)
+from maskmatch_med.io.labels import LabelMap, from_file_values
 from maskmatch_med.io.masks import MaskCode
-from maskmatch_med.volume import Geometry, Volume
+from maskmatch_med.volume import Array, Geometry, Volume
 
-READABLE = "NIfTI (.nii, .nii.gz) or a picture (PNG, JPEG, TIFF, GIF, BMP)"
-
-
-def is_readable(path: Path) -> bool:
-    """Whether the file's name ends as that of a format which :func:`read_volume` reads."""
-    return nifti.is_nifti(path) or rasters.is_raster(path)
+_EXACT_IN_FLOAT32 = 1 << 24
+_DEFAULT = ReadOptions()
 
 
-def read_volume(path: Path | Sequence[Path], *, channels: int | None = None) -> Volume:
+def read_volume(path: Path | Sequence[Path], *, channels: int | None = None, options: ReadOptions = _DEFAULT) -> Volume:
     """Read a scan: one file, or one file a channel.
 
     Channels that lie on another grid than the first are resampled to it linearly, 0 outside.
 
     Args:
-        path: a file (a coloured picture has 3 channels, alpha dropped), or the files of the channels in their order.
-        channels: how many channels are expected. Where more than one, a single NIfTI file may hold them along its
-            fourth axis, as MSD stores them; the number of separate files is not checked.
+        path: a file (a coloured picture or volume has 3 channels, alpha dropped), the files of the channels in their
+            order, or a folder or zip archive of one DICOM series.
+        channels: how many channels are expected. Where more than one, a single file may hold them along its fourth
+            axis, as MSD stores them; the number of separate files is not checked.
+        options: frames of a fourth axis, magnitude of complex values, name of a DICOM series.
 
     Raises:
-        InputError: a file is missing, damaged, of an unknown format, or a NIfTI file with a fourth axis that is not
-            known to hold the channels or has another length than ``channels``.
+        InputError: a file is missing, damaged, of an unknown format, or has a fourth axis that is not known to hold
+            the channels or has another length than ``channels``.
     """
     paths = [path] if isinstance(path, Path) else list(path)
     if not paths:
         raise InputError("no file was given to read")
-    if channels is not None and channels > 1 and len(paths) == 1 and nifti.is_nifti(paths[0]):
-        return _read_stacked(paths[0], channels)
-    array, geometry = _read_one(paths[0])
+    if len(paths) == 1 and channels is not None:
+        options = replace(options, channels=channels)
+    array, geometry = _read_one(paths[0], options)
     arrays = [array]
     for other in paths[1:]:
-        values, grid = _read_one(other)
+        values, grid = _read_one(other, options)
         arrays.append(values if grid.same_grid(geometry) else resample(values, grid, geometry))
     return Volume(arrays[0] if len(arrays) == 1 else np.concatenate(arrays), geometry)
+
+
+def read_stored(path: Path, options: ReadOptions = _DEFAULT) -> StoredScan:
+    """Read one file, or a folder or archive of one DICOM series, in the type in which its values are exact.
+
+    Raises:
+        InputError: as :func:`read_volume`.
+    """
+    return _reader(path).read(path, options)
+
+
+def read_header(path: Path, options: ReadOptions = _DEFAULT) -> Header:
+    """What a file says of itself, without its values.
+
+    Raises:
+        InputError: as :func:`read_volume`, as far as the header shows it.
+    """
+    return _reader(path).header(path, options)
 
 
 def read_labels(path: Path, *, unjudged: int | None = None, code: MaskCode | None = None) -> LabelMap:
     """Read a label map (X, Y, Z) uint8.
 
     Args:
-        path: a NIfTI label, or a mask picture.
-        unjudged: the value of a NIfTI label that stands for "not judged" and becomes 255; None where no value does.
+        path: a label in any of the formats of scans, or a mask picture.
+        unjudged: the value of a label that stands for "not judged" and becomes 255; None where no value does.
         code: how a picture's pixels become classes; found from this one picture where not given.
 
     Raises:
@@ -63,9 +96,12 @@ def read_labels(path: Path, *, unjudged: int | None = None, code: MaskCode | Non
     """
     if rasters.is_raster(path):
         return (code or MaskCode.of([path])).decode(path)
-    if not nifti.is_nifti(path):
-        raise InputError(f"cannot read the label {path}: expected {READABLE}")
-    return nifti.read_nifti_labels(path, unjudged)
+    found = read_header(path)
+    if found.frames * found.channels != 1:
+        several = f"{found.frames} frames" if found.frames > 1 else "colours"
+        raise InputError(f"the label {path} holds {several}; expected one label volume (X, Y, Z) of whole numbers")
+    stored = read_stored(path)
+    return LabelMap(from_file_values(stored.array[0], path, unjudged), stored.geometry)
 
 
 def resample(array: NDArray[np.float32], source: Geometry, target: Geometry) -> NDArray[np.float32]:
@@ -81,23 +117,28 @@ def resample(array: NDArray[np.float32], source: Geometry, target: Geometry) -> 
     ).astype(np.float32)
 
 
-def _read_stacked(path: Path, channels: int) -> Volume:
-    if not nifti.has_fourth_axis(path):
-        return Volume(*nifti.read_nifti(path))
-    array, geometry = nifti.read_channels(path)
-    if len(array) != channels:
-        raise InputError(
-            f"{path} holds {len(array)} channels along its fourth axis, expected {channels}; "
-            "give a file with those channels, or each channel as a file of its own, NAME_0000.nii.gz, NAME_0001.nii.gz"
-        )
-    return Volume(array, geometry)
+def _reader(path: Path) -> Reader:
+    if path.is_dir():
+        return next(row for row in FORMATS if row.module == "dicom").reader()
+    found = format_of(path)
+    if found is None:
+        check_file(path)
+        raise InputError(f"cannot read {path}{looks_like(path)}: expected {READABLE}")
+    return found.reader()
 
 
-def _read_one(path: Path) -> tuple[NDArray[np.float32], Geometry]:
-    if rasters.is_raster(path):
-        return rasters.read_raster(path)
-    if nifti.is_nifti(path):
-        return nifti.read_nifti(path)
-    if not path.exists():
-        raise InputError(f"there is no file {path}")
-    raise InputError(f"cannot read {path}: expected {READABLE}")
+def _read_one(path: Path, options: ReadOptions) -> tuple[NDArray[np.float32], Geometry]:
+    stored = read_stored(path, options)
+    return _as_float32(stored.array, path), stored.geometry
+
+
+def _as_float32(array: Array, path: Path) -> NDArray[np.float32]:
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        largest = max(abs(int(array.min())), abs(int(array.max())))
+        if largest > _EXACT_IN_FLOAT32:
+            raise InputError(
+                f"{path} holds 64-bit whole numbers up to {largest}, which float32 would round above "
+                f"{_EXACT_IN_FLOAT32}; rescale them or save them as float32"
+            )
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import read_labels, read_volume, write_map, write_segmentation
+from maskmatch_med.io.formats import ReadOptions
 from maskmatch_med.volume import Geometry
 
 AFFINE = np.array([[0.0, -1.5, 0.0, 10.0], [0.8, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
@@ -209,11 +210,26 @@ def test_a_header_that_promises_terabytes_is_refused_before_allocating(tmp_path)
         read_volume(path)
 
 
-@pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
-def test_complex_and_coloured_nifti_are_refused(tmp_path, dtype):
-    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), dtype), np.eye(4)), tmp_path / "x.nii")
-    with pytest.raises(InputError, match="one number a voxel"):
+def test_complex_values_are_refused_or_read_as_magnitude(tmp_path):
+    values = np.array([3 + 4j, -2j, 1], np.complex64).reshape(3, 1, 1)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "x.nii")
+    with pytest.raises(InputError, match=r"x\.nii holds complex values"):
         read_volume(tmp_path / "x.nii")
+    array = read_volume(tmp_path / "x.nii", options=ReadOptions(magnitude=True)).array
+    np.testing.assert_array_equal(array.ravel(), [5, 2, 1])
+
+
+@pytest.mark.parametrize("names", ["RGB", "RGBA"])
+def test_colours_become_channels_without_alpha(tmp_path, names):
+    values = np.zeros((3, 4, 2), np.dtype([(name, "u1") for name in names]))
+    for number, name in enumerate(names):
+        values[name] = np.arange(24).reshape(3, 4, 2) + 50 * number
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "x.nii.gz")
+    array = read_volume(tmp_path / "x.nii.gz").array
+    assert array.shape == (3, 3, 4, 2)
+    np.testing.assert_array_equal(array, np.stack([values[name] for name in "RGB"]))
+    with pytest.raises(InputError, match="colours"):
+        read_labels(tmp_path / "x.nii.gz")
 
 
 @pytest.mark.parametrize(
