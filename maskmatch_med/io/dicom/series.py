@@ -1,16 +1,28 @@
-"""The scans of a folder, an archive or a file, found, judged and read."""
+"""The scans of a folder, an archive or a file: found, named, judged and read."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.dicom import kinds, pixels
+from maskmatch_med.io.dicom.frames import Frame, SkippedError, read_frames
+from maskmatch_med.io.dicom.grid import Layout, lay_out
 from maskmatch_med.io.dicom.source import DicomFile, dicom_files
+from maskmatch_med.io.dicom.stacks import Stack, split
 from maskmatch_med.io.formats import Header, ReadOptions, StoredScan
 from maskmatch_med.volume import Geometry, Volume
+
+_ADVICE = {
+    kinds.MOSAIC: "; convert them with dcm2niix and import the result",
+    kinds.DAMAGED: "; copy or export them anew",
+    kinds.SEGMENTATION: " as scans; they are labels",
+}
 
 
 @dataclass(frozen=True)
@@ -19,19 +31,30 @@ class DicomSeries:
 
     Args:
         name: safe as a file name and without personal data: modality, number of the series, hash of its identifier.
-        files: where its slices lie, in order along the scan, each file once.
-        geometry: the grid.
+        layout: its slices in order and their grid.
         notes: what was done with it that its owner should know, one sentence each.
     """
 
     name: str
-    files: tuple[DicomFile, ...]
-    geometry: Geometry
+    layout: Layout
     notes: tuple[str, ...]
+
+    @property
+    def geometry(self) -> Geometry:
+        """The grid."""
+        return self.layout.geometry
+
+    @property
+    def files(self) -> tuple[DicomFile, ...]:
+        """Where its slices lie, in order along the scan, each file once."""
+        return tuple(dict.fromkeys(frame.file for frame in self.layout.frames))
 
     def header(self) -> Header:
         """What is known of it before its values are read."""
-        raise InputError(f"{self.files[0]} cannot be read yet")
+        frames = self.layout.frames
+        kind = np.dtype(pixels.value_type(frames)).name
+        channels = pixels.channels_of(frames[0].coding)
+        return Header("DICOM", kind, self.geometry, channels=channels)
 
     def read_stored(self) -> StoredScan:
         """Its values, of an integer type where rescaling leaves them whole numbers, else float32.
@@ -39,7 +62,7 @@ class DicomSeries:
         Raises:
             InputError: a file is damaged or of an unknown compression.
         """
-        raise InputError(f"{self.files[0]} cannot be read yet")
+        return StoredScan(pixels.read_values(self.layout.frames), self.header())
 
     def read(self) -> Volume:
         """Its values as float32 on their grid.
@@ -47,8 +70,7 @@ class DicomSeries:
         Raises:
             InputError: a file is damaged or of an unknown compression.
         """
-        stored = self.read_stored()
-        return Volume(stored.array.astype(np.float32), stored.geometry)
+        return Volume(self.read_stored().array.astype(np.float32), self.geometry)
 
 
 @dataclass(frozen=True)
@@ -58,7 +80,7 @@ class DicomFolder:
     Args:
         path: where.
         series: the scans, in order of their names.
-        notes: what was skipped or refused and why, one sentence each.
+        notes: what was refused and why, then what was skipped, one sentence each.
         segmentations: DICOM segmentation objects met on the way.
     """
 
@@ -84,20 +106,99 @@ class DicomFolder:
 
 
 def find_series(path: Path) -> DicomFolder:
-    """Find the scans in a folder tree, a zip archive, or of the series that a file belongs to.
+    """Find the scans in a folder tree or a zip archive, or the whole series that a file belongs to.
+
+    Args:
+        path: of a single file, its folder is searched for the other slices of its series.
 
     Raises:
-        InputError: the path is not there, or the archive cannot be trusted.
+        InputError: the path is not there, or the archive is damaged or cannot be trusted.
     """
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
     files = list(dicom_files(path))
-    return DicomFolder(path, (), tuple(f"{file} cannot be read yet" for file in files))
+    frames, skipped = _headers(files)
+    if path.is_file() and files == [DicomFile(path)] and frames and frames[0].index < 0:
+        siblings = (file for file in dicom_files(path.parent) if file != files[0] and file.path.parent == path.parent)
+        same, _ = _headers(siblings)
+        frames += [frame for frame in same if frame.origin.series == frames[0].origin.series]
+    series, refused = _judged(frames)
+    notes = (*refused, *(_skip_note(kind, of_kind) for kind, of_kind in skipped.items()))
+    segmentations = tuple(skipped.get(kinds.SEGMENTATION, ()))
+    return DicomFolder(path, tuple(sorted(series, key=lambda one: one.name)), notes, segmentations)
 
 
 def header(path: Path, options: ReadOptions) -> Header:
-    """What the chosen series of ``path`` says of itself."""
+    """What the chosen series of ``path`` says of itself.
+
+    Raises:
+        InputError: there is no such series, or it is on no regular grid.
+    """
     return find_series(path).pick(options.series).header()
 
 
 def read(path: Path, options: ReadOptions) -> StoredScan:
-    """The values of the chosen series of ``path``."""
+    """The values of the chosen series of ``path``.
+
+    Raises:
+        InputError: there is no such series, it is on no regular grid, or a file is damaged.
+    """
     return find_series(path).pick(options.series).read_stored()
+
+
+def _headers(files: Iterable[DicomFile]) -> tuple[list[Frame], dict[str, list[DicomFile]]]:
+    """The frames of all files, and the files that are no scans by what they are."""
+    frames: list[Frame] = []
+    skipped: dict[str, list[DicomFile]] = {}
+    for file in files:
+        try:
+            frames += read_frames(file)
+        except SkippedError as kind:
+            skipped.setdefault(str(kind), []).append(file)
+    return frames, skipped
+
+
+def _skip_note(kind: str, files: Sequence[DicomFile]) -> str:
+    more = "" if len(files) == 1 else f" and {len(files) - 1} more"
+    return f"{files[0]}{more} skipped: {kind}{_ADVICE.get(kind, ', which are no scans')}"
+
+
+def _judged(frames: Sequence[Frame]) -> tuple[list[DicomSeries], list[str]]:
+    """The scans of all series, and for each stack that is none the reason."""
+    by_series: dict[tuple[str, ...], list[Frame]] = {}
+    for frame in frames:
+        by_series.setdefault(frame.origin.series, []).append(frame)
+    found: list[DicomSeries] = []
+    refused: list[str] = []
+    for of_series in by_series.values():
+        base = _name(of_series)
+        for stack in split(of_series):
+            try:
+                if isinstance(stack, InputError):
+                    raise stack
+                layout = lay_out(stack.frames)
+            except InputError as error:
+                refused.append(f"{base} refused: {error}")
+                continue
+            notes = (*stack.notes, *layout.notes, *_value_notes(stack))
+            found.append(DicomSeries(base + stack.suffix, layout, notes))
+    return found, refused
+
+
+def _name(frames: Sequence[Frame]) -> str:
+    """Such as ``CT_s003_1f0c9d2ab4``: no text of the file appears in it."""
+    origin = frames[0].origin
+    seed = origin.series[0] or min(frame.origin.image or repr(frame.plane) for frame in frames)
+    number = "" if origin.number is None else f"_s{origin.number:03d}"
+    return f"{origin.modality}{number}_{hashlib.sha256(seed.encode()).hexdigest()[:10]}"
+
+
+def _value_notes(stack: Stack) -> list[str]:
+    first = stack.frames[0]
+    if pixels.is_inverted(first):
+        return ["its values grew from white to black (MONOCHROME1) and were inverted"]
+    if first.coding.photometric == "MONOCHROME1":
+        return ["it is meant to be shown with white as its lowest value (MONOCHROME1); its values were kept"]
+    if pixels.channels_of(first.coding) == 3:
+        return ["its colours became three channels: red, green, blue"]
+    return []
