@@ -2,7 +2,7 @@
 
 from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.case import Case
-from maskmatch_med.study.check import Finding, check_study, repair_study
+from maskmatch_med.study.checking import Finding, check_study, repair_study
 from maskmatch_med.study.exporting import export_study
 from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock

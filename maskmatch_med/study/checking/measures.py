@@ -1,0 +1,136 @@
+"""What is remembered of a scan once it is put away, to hold it against the others: some 10 kB, whatever its size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskmatch_med.io import LabelMap
+from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.study.case import Case
+from maskmatch_med.study.checking.sides import Signature, signature
+from maskmatch_med.volume import Array, Volume
+
+_ENOUGH_VOXELS = 1_000_000
+_MOST_STRUCTURES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """One scan in numbers.
+
+    Args:
+        name: the case.
+        group: its patient group.
+        is_raster: whether it came from a 2D picture, which has no millimetres and no patient's sides.
+        spacing_mm: along right, front and head.
+        extent_mm: size of the grid along right, front and head.
+        bright: by channel, the 99th percentile of the absolute finite values.
+        peak: by channel, the largest absolute finite value.
+        digests: by channel, a hash of the values.
+        label_digest: a hash of the label; None without one or without a structure in it.
+        volumes_ml: of each structure that a complete label shows.
+        values: the classes that the label shows.
+        side: what changes sign when the scan is mirrored.
+        label_side: the same of the label.
+    """
+
+    name: str
+    group: str | None
+    is_raster: bool
+    spacing_mm: tuple[float, float, float]
+    extent_mm: tuple[float, float, float]
+    bright: tuple[float, ...]
+    peak: tuple[float, ...]
+    digests: tuple[bytes, ...]
+    label_digest: bytes | None
+    volumes_ml: Mapping[str, float]
+    values: tuple[int, ...]
+    side: Signature | None
+    label_side: Signature | None
+
+
+def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mapping[str, int]) -> Measures:
+    """Take the numbers of one scan.
+
+    Args:
+        case: what it is called and where it came from.
+        scan: (C, X, Y, Z).
+        label: its current label on the scan's grid, or None.
+        label_names: class name to value.
+    """
+    orientation = scan.geometry.to_canonical()
+    target = orientation.target
+    stretched = [_stretched(channel) for channel in scan.array]
+    values = () if label is None else label.values
+    return Measures(
+        name=case.name,
+        group=case.group,
+        is_raster=case.is_raster,
+        spacing_mm=target.spacing_mm,
+        extent_mm=_product(target.shape, target.spacing_mm),
+        bright=tuple(bright for bright, _ in stretched),
+        peak=tuple(peak for _, peak in stretched),
+        digests=tuple(_digest(channel) for channel in scan.array),
+        label_digest=None if label is None or set(values) <= {0, UNJUDGED} else _digest(label.array),
+        volumes_ml={} if label is None else _volumes(label, label_names),
+        values=values,
+        side=None if case.is_raster else signature(orientation.apply(_windowed(scan.array[0]))),
+        label_side=None if label is None or case.is_raster else _label_side(orientation.apply(label.array), values),
+    )
+
+
+def _product(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+    return shape[0] * spacing[0], shape[1] * spacing[1], shape[2] * spacing[2]
+
+
+def _sample(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Finite values, at most about a million of them, evenly spread."""
+    flat = channel.ravel()
+    step = max(1, flat.size // _ENOUGH_VOXELS)
+    found = flat[::step]
+    return found[np.isfinite(found)]
+
+
+def _stretched(channel: NDArray[np.float32]) -> tuple[float, float]:
+    sample = np.abs(_sample(channel))
+    if not sample.size:
+        return 0.0, 0.0
+    # Extremes are taken of all voxels, where a sample could miss them.
+    with np.errstate(invalid="ignore"):
+        ends = [float(v) for v in (np.nanmin(channel), np.nanmax(channel)) if np.isfinite(v)]
+    return float(np.percentile(sample, 99)), max([abs(v) for v in ends], default=float(sample.max()))
+
+
+def _windowed(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values between the 1st and 99th percentile as 0 to 1, so that no bright voxel decides."""
+    sample = _sample(channel)
+    low, high = (float(v) for v in np.percentile(sample, [1, 99])) if sample.size else (0.0, 1.0)
+    scaled: NDArray[np.float32] = np.clip((np.nan_to_num(channel, nan=low) - low) / max(high - low, 1e-6), 0, 1)
+    return scaled
+
+
+def _digest(array: Array) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes() + str(array.shape).encode(), digest_size=16).digest()
+
+
+def _volumes(label: LabelMap, label_names: Mapping[str, int]) -> dict[str, float]:
+    counts = np.bincount(label.array.ravel(), minlength=256)
+    if counts[UNJUDGED]:
+        return {}
+    voxel_ml = label.geometry.voxel_mm3 / 1000
+    return {name: float(counts[value] * voxel_ml) for name, value in label_names.items() if value and counts[value]}
+
+
+def _label_side(array: Array, values: tuple[int, ...]) -> Signature | None:
+    shown = [v for v in values if v not in {0, UNJUDGED}][:_MOST_STRUCTURES]
+    parts = [signature((array == value).astype(np.float32)) for value in shown]
+    kept = [part.astype(np.int16) * (1 + rank) for rank, part in enumerate(parts) if part is not None]
+    if not kept:
+        return None
+    total = np.sum(kept, axis=0)
+    return np.round(total / max(1, int(np.abs(total).max())) * 127).astype(np.int8)

@@ -1,0 +1,139 @@
+"""What is wrong with one scan and its label, told without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.io import LabelMap, nifti
+from maskmatch_med.io.affines import oblique_degrees, shear_degrees, stated_affines
+from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.study.alignment import refuse_unknown_values
+from maskmatch_med.study.case import Case
+from maskmatch_med.study.checking.finding import Finding
+from maskmatch_med.study.records import file_sha256
+from maskmatch_med.study.study import Study
+from maskmatch_med.volume import Array, Geometry, Volume
+
+_HALF_A_VOXEL = 0.5
+_SHEAR_DEGREES = 0.5
+_OBLIQUE_DEGREES = 1.0
+_SPIKE = 30.0
+
+
+def scan_findings(case: Case, scan: Volume) -> Iterator[Finding]:
+    """Shape, channels and values of one scan."""
+    if case.shape != scan.geometry.shape:
+        message = f"the scan of {case.name} has {scan.geometry.shape} voxels, {case.shape} when it was imported"
+        yield Finding("error", case.name, message, "restore the image file that was imported", "geometry")
+    for channel, path in zip(scan.array, case.image_paths, strict=True):
+        yield from _value_findings(case.name, path, channel)
+    if not case.is_raster:
+        yield from _geometry_findings(case, scan.geometry)
+
+
+def label_findings(study: Study, case: Case, label: LabelMap | None, geometry: Geometry) -> Iterator[Finding]:
+    """Versions, values and grid of one scan's label."""
+    for version in study.versions(case.name):
+        if not version.path.is_file() or file_sha256(version.path) != version.sha256:
+            message = f"{version.path} is missing or not as it was written"
+            todo = "restore it from a copy; the other versions are not concerned"
+            yield Finding("error", case.name, message, todo, "labels")
+    if label is None:
+        return
+    if not label.geometry.same_grid(geometry):
+        message = f"the label of {case.name} does not lie on the scan's grid{_difference(label.geometry, geometry)}"
+        todo = "export the label on the scan's own grid and import it again"
+        yield Finding("error", case.name, message, todo, "geometry")
+    if set(label.values) == {UNJUDGED}:
+        message = f"the label of {case.name} has no judged voxel"
+        yield Finding("warning", case.name, message, "judge a part of it", "labels")
+    elif set(label.values) <= {0, UNJUDGED}:
+        message = f"the label of {case.name} holds background only"
+        yield Finding("warning", case.name, message, "see if this is meant", "labels")
+
+
+def read_label(study: Study, case: Case) -> tuple[LabelMap | None, Finding | None]:
+    """The current label, or why it cannot be used."""
+    try:
+        label = case.read_label()
+        if label is not None:
+            refuse_unknown_values(label, study.label_names, case.label.path if case.label else case.name)
+    except InputError as error:
+        todo = "make a corrected version, or declare the class"
+        return None, Finding("error", case.name, str(error), todo, "labels")
+    return label, None
+
+
+def _value_findings(name: str, path: Path, channel: Array) -> Iterator[Finding]:
+    finite = np.isfinite(channel)
+    if not finite.all():
+        nans = int(np.isnan(channel).sum())
+        count = channel.size - int(finite.sum())
+        message = f"{path} holds {count} NaN or infinite voxels ({nans} NaN, {count / channel.size:.2%} of the scan)"
+        todo = "training takes them as the median of the other voxels; correct the scan if they cover the structure"
+        yield Finding("warning", name, message, todo, "values")
+    values = channel[finite]
+    todo = "remove the case or export the scan anew"
+    if not values.size or np.ptp(values) == 0:
+        value = f"{float(values[0]):g}" if values.size else "NaN"
+        yield Finding("error", name, f"{path} is empty: every voxel is {value}", todo, "values")
+        return
+    low, bright = (float(v) for v in np.percentile(values[:: max(1, values.size // 1_000_000)], [0.5, 99.5]))
+    if low == bright:
+        message = f"{path} is almost empty: 99 % of its voxels are {low:g}"
+        yield Finding("warning", name, message, f"look at it; {todo}", "values")
+    elif float(np.abs(values).max()) > _SPIKE * max(abs(low), abs(bright)):
+        message = f"{path} has single voxels up to {float(np.abs(values).max()):.3g}, while 99 % lie within "
+        message += f"{low:.3g} to {bright:.3g}"
+        todo = "see if metal or an artefact is meant; otherwise clip the values before the import"
+        yield Finding("warning", name, message, todo, "intensity")
+
+
+def _geometry_findings(case: Case, geometry: Geometry) -> Iterator[Finding]:
+    first = case.image_paths[0]
+    for path in case.image_paths:
+        stated = stated_affines(path)
+        if stated.disagreement_vox > _HALF_A_VOXEL:
+            message = f"{path} states two positions that differ by {stated.disagreement_vox:.1f} voxels (sform and "
+            message += "qform); the sform is used"
+            todo = "programs that read the qform will see the scan elsewhere; see which is right and write it to both"
+            yield Finding("warning", case.name, message, todo, "geometry")
+        if stated.qform is None and stated.sform is None:
+            message = f"{path} states no position in the world, so which side is left is a guess"
+            todo = "export the scan from its source with a position, or make sure that all scans lie alike"
+            yield Finding("note", case.name, message, todo, "geometry")
+    for path in case.image_paths[1:]:
+        other = nifti.read_geometry(path)
+        if not other.same_grid(geometry):
+            message = f"{path} does not lie on the grid of {first.name}{_difference(other, geometry)}"
+            todo = "it is resampled each time it is read; import the scan again to have it done once and recorded"
+            yield Finding("warning", case.name, message, todo, "geometry")
+    yield from _axes_findings(case.name, first, geometry)
+
+
+def _axes_findings(name: str, path: Path, geometry: Geometry) -> Iterator[Finding]:
+    shear, oblique = shear_degrees(geometry), oblique_degrees(geometry)
+    if shear > _SHEAR_DEGREES:
+        message = f"{path} is sheared: two of its axes are {90 - shear:.1f}° apart instead of 90°"
+        todo = "resample it to a straight grid; lengths and volumes of structures are wrong otherwise"
+        yield Finding("warning", name, message, todo, "geometry")
+    elif oblique > _OBLIQUE_DEGREES:
+        message = f"{path} lies oblique, up to {oblique:.1f}° off the axes of the body"
+        todo = "nothing: it is taken along its own axes, and segmentations come back on its own grid"
+        yield Finding("note", name, message, todo, "geometry")
+
+
+def _difference(grid: Geometry, other: Geometry) -> str:
+    if grid.shape != other.shape:
+        return f": {grid.shape} voxels against {other.shape}"
+    apart = float(np.linalg.norm(grid.affine[:3, 3] - other.affine[:3, 3]))
+    if not np.allclose(grid.spacing_mm, other.spacing_mm, rtol=1e-3):
+        texts = [" × ".join(f"{mm:.4g}" for mm in g.spacing_mm) for g in (grid, other)]
+        return f": voxels of {texts[0]} mm against {texts[1]} mm"
+    if grid.axis_codes != other.axis_codes:
+        return f": axes {grid.axis_codes} against {other.axis_codes}"
+    return f": first voxels {apart:.3g} mm apart"
