@@ -162,6 +162,16 @@ FORMATS = (
     Format("DICOM", (".dicom", ".dcm", ".ima"), "dicom"),
     Format("picture", (".jpeg", ".tiff", ".png", ".jpg", ".tif", ".gif", ".bmp"), "rasters"),
 )
+_NOT_READ = {
+    **dict.fromkeys((".spr", ".sdt"), "an SPR/SDT file"),
+    **dict.fromkeys((".idf", ".int2", ".byt", ".real", ".cmplx"), "a UCSF SIVIC file"),
+    **dict.fromkeys((".par", ".rec"), "a Philips PAR/REC file"),
+    **dict.fromkeys((".raw", ".raw.gz", ".zraw", ".dat"), "voxels without their header"),
+    **dict.fromkeys((".gii", ".vtk", ".vti", ".stl", ".obj"), "a surface or mesh"),
+    ".v": "an ECAT file",
+    ".ima.gz": "a gzipped DICOM file",
+}
+"""What people try besides, by the ending of the name, for a message that says what it is."""
 _DICOM = next(row for row in FORMATS if row.name == "DICOM")
 _ZIP = ".zip"
 _HEADER_OF = {".img": ".hdr", ".img.gz": ".hdr.gz", ".brik": ".head", ".brik.gz": ".head"}
@@ -201,6 +211,15 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path} is a device or a pipe; expected one file: {READABLE}")
     if status.st_size == 0:
         raise InputError(f"{path} is empty, cut off when it was saved or copied; copy or export it anew")
+
+
+def unreadable(path: Path) -> InputError:
+    """The refusal of a file of no format in the table."""
+    name = path.name.lower()
+    known = next((what for ending, what in _NOT_READ.items() if name.endswith(ending)), None)
+    if known:
+        return InputError(f"cannot read {path}: it is {known}, which is not read here; give {READABLE}")
+    return InputError(f"cannot read {path}{looks_like(path)}: expected {READABLE}")
 
 
 def looks_like(path: Path) -> str:

@@ -19,14 +19,13 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.io import rasters
 from maskmatch_med.io.formats import (
     FORMATS,
-    READABLE,
     Header,
     Reader,
     ReadOptions,
     StoredScan,
     check_file,
     format_of,
-    looks_like,
+    unreadable,
 )
 from maskmatch_med.io.labels import LabelMap, from_file_values
 from maskmatch_med.io.masks import MaskCode
@@ -123,7 +122,7 @@ def _reader(path: Path) -> Reader:
     found = format_of(path)
     if found is None:
         check_file(path)
-        raise InputError(f"cannot read {path}{looks_like(path)}: expected {READABLE}")
+        raise unreadable(path)
     return found.reader()
 
 

@@ -6,39 +6,53 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import find_cases, read_volume
+from maskmatch_med.io import find_cases
+from maskmatch_med.io.dicom import DicomFolder, find_series, is_dicom
+from maskmatch_med.io.formats import ReadOptions, check_file
+from maskmatch_med.io.volumes import read_header, read_stored
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
 from maskmatch_med.study import Study
 from maskmatch_med.version import __version__
-from maskmatch_med.volume import Volume
+from maskmatch_med.volume import Geometry
 
 
 def info(path: Path | str) -> tuple[str, list[tuple[str, str]]]:
-    """Say what a path is: a model, a study or a scan.
+    """Say what a path is: a model, a study, a scan in any readable format, or a folder of scans.
 
     Returns:
         A title, and (name, value) rows.
 
     Raises:
-        InputError: it is none of them.
+        InputError: it is none of them, or damaged.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
+    if not _is_folder(path):
+        return f"Scan {path}", _scan_rows(path)
     if (path / "plan.json").is_file() and (path / "config.json").is_file():
         return f"Model {path}", _model_rows(ModelFolder(path))
     if (path / "sources").is_dir() and (path / "dataset.json").is_file():
         return f"Study {path}", _study_rows(Study.open(path))
+    if is_dicom(path):
+        return f"DICOM folder {path}", _dicom_rows(find_series(path))
     cases = find_cases([path])
-    if len(cases) > 1:
-        return f"Folder {path}", [("Scans", str(len(cases))), ("First", cases[0].name), ("Last", cases[-1].name)]
-    return f"Scan {path}", _scan_rows(read_volume(cases[0].channels))
+    if len(cases) == 1 and len(cases[0].channels) == 1:
+        return f"Scan {cases[0].channels[0]}", _scan_rows(cases[0].channels[0])
+    return f"Folder {path}", [("Scans", str(len(cases))), ("First", cases[0].name), ("Last", cases[-1].name)]
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; whatever is no file that can be opened is refused."""
+    if path.is_dir():
+        return True
+    check_file(path)
+    return False
 
 
 def _model_rows(folder: ModelFolder) -> list[tuple[str, str]]:
@@ -65,15 +79,45 @@ def _study_rows(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-def _scan_rows(volume: Volume) -> list[tuple[str, str]]:
-    geometry = volume.geometry
+def _scan_rows(path: Path) -> list[tuple[str, str]]:
+    """What the header of a file says, and the range of the values, of the first frame where there are several."""
+    if path.suffix.lower() == ".zip" and is_dicom(path):
+        return _dicom_rows(find_series(path))
+    header = read_header(path)
+    stored = read_stored(path, ReadOptions(frames=(0,) if header.frames > 1 else None, magnitude=True))
+    values = stored.array[np.isfinite(stored.array)]
+    rows = [("Format", header.format), ("Stored as", header.dtype), *_grid_rows(header.geometry)]
+    rows.append(("Channels", f"{header.channels}, the colours" if header.channels > 1 else "1"))
+    of = ""
+    if header.frames > 1:
+        rows[-1] = ("Frames", f"{header.frames} along a fourth axis; which are channels is said with --frames 0,1,…")
+        of = " in the first frame"
+    if stored.array.dtype.kind == "f" and values.size < stored.array.size:
+        rows.append(("Not finite", f"{stored.array.size - values.size} voxels are NaN or infinite{of}"))
+    if not values.size:
+        return [*rows, ("Intensities", "none that is finite")]
+    low, high, mean = values.min(), values.max(), values.mean(dtype=np.float64)
+    return [*rows, ("Intensities", f"{low:.6g} to {high:.6g}, mean {mean:.6g}{of}")]
+
+
+def _grid_rows(geometry: Geometry) -> list[tuple[str, str]]:
     return [
-        ("Channels", str(volume.channels)),
         ("Shape", " × ".join(str(n) for n in geometry.shape) + " voxels"),
         ("Spacing", " × ".join(f"{mm:.4g}" for mm in geometry.spacing_mm) + " mm"),
         ("Orientation", geometry.axis_codes),
-        ("Intensities", f"{volume.array.min():.6g} to {volume.array.max():.6g}, mean {volume.array.mean():.6g}"),
     ]
+
+
+def _dicom_rows(folder: DicomFolder) -> list[tuple[str, str]]:
+    """Each series on its own grid, then what was skipped."""
+    if not folder.series:
+        raise InputError(folder.notes[0] if folder.notes else f"no DICOM scan found in {folder.path}")
+    rows = [("Format", f"DICOM, {len(folder.series)} series")]
+    for series in folder.series:
+        header = series.header()
+        rows += [("Series", series.name), ("Stored as", header.dtype), *_grid_rows(series.geometry)]
+        rows += [("Note", note) for note in series.notes]
+    return rows + [("Skipped", note) for note in folder.notes]
 
 
 def doctor() -> list[tuple[str, str]]:
