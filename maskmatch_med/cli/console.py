@@ -10,11 +10,15 @@ from typing import Any
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from maskmatch_med.study.checking.finding import Finding
+
 CONSOLE = Console()
 _ENOUGH_TO_ESTIMATE = 0.01
+_STYLES = {"error": "red", "warning": "yellow", "note": ""}
 
 
 def process_start() -> float:
@@ -30,6 +34,29 @@ def print_rows(title: str, rows: Sequence[Sequence[str]], header: Sequence[str] 
     for row in rows:
         table.add_row(*row)
     CONSOLE.print(table)
+
+
+def print_findings(title: str, findings: Sequence[Finding]) -> None:
+    """Print what a check found; many findings with one remedy take one row."""
+    if not findings:
+        CONSOLE.print(f"{title}: nothing found", highlight=False, markup=False, soft_wrap=True)
+        return
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.kind, finding.todo), []).append(finding)
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for head in ("", "about", "what was found", "what to do"):
+        table.add_column(head, overflow="fold")
+    for (severity, kind, todo), group in groups.items():
+        shown = [finding.message for finding in group[: 3 if len(group) > 4 else 4]]
+        if len(group) > len(shown):
+            names = [finding.case or "" for finding in group[len(shown) :]]
+            more = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+            shown.append(f"and {len(names)} more: {more}")
+        table.add_row(severity, kind, escape("\n".join(shown)), escape(todo), style=_STYLES[severity])
+    CONSOLE.print(table)
+    counts = [(sum(f.severity == name for f in findings), name) for name in _STYLES]
+    CONSOLE.print(", ".join(f"{n} {name}{'' if n == 1 else 's'}" for n, name in counts), highlight=False)
 
 
 class ProgressBar:

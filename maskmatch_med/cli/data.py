@@ -74,21 +74,21 @@ def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A scan, a st
 
 def check(
     study: StudyPath,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with a picture of every scan.")] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild the catalogue and the view of the labels.")] = False,
 ) -> None:
     """Look for what would make training wrong; exit code 1 where something would."""
     from maskmatch_med import service
-    from maskmatch_med.cli.console import print_rows
+    from maskmatch_med.cli.console import ProgressBar, print_findings
 
     if repair:
         for line in service.repair_study(study):
             typer.echo(line)
-    findings = service.check_study(study)
-    if not findings:
-        typer.echo(f"{study}: nothing found")
-        return
-    rows = [(finding.severity, finding.case or "", finding.message, finding.todo) for finding in findings]
-    print_rows(f"Check of {study}", rows, header=("", "scan", "what was found", "what to do"))
+    with ProgressBar("Checking") as progress:
+        findings = service.check_study(study, progress, html)
+    print_findings(f"Check of {study}", findings)
+    if html is not None:
+        typer.echo(f"Page: {html}")
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
 

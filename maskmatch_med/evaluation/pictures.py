@@ -21,10 +21,12 @@ from maskmatch_med.evaluation.score import UNJUDGED
 from maskmatch_med.volume import Array, Geometry, Volume
 
 Labels = NDArray[np.uint8]
-_PALETTE = ("#56B4E9", "#E69F00", "#2FC495", "#E48BC0", "#F0E442", "#FF7043", "#B39DDB", "#4D7CFE")
+PALETTE = ("#56B4E9", "#E69F00", "#2FC495", "#E48BC0", "#F0E442", "#FF7043", "#B39DDB", "#4D7CFE")
+"""Colours of structures on grey pictures, in the order of the classes."""
 _PAPER = "#0d1117"
 _TEXT = "#e6edf3"
-_VIEWS = {2: ("axial", (0, 1), "R", "L"), 1: ("coronal", (0, 2), "R", "L"), 0: ("sagittal", (1, 2), "A", "P")}
+VIEWS = {2: ("axial", (0, 1), "R", "L"), 1: ("coronal", (0, 2), "R", "L"), 0: ("sagittal", (1, 2), "A", "P")}
+"""By canonical axis: the view's name, the axes across and up, and what lies at its left and right."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,23 +107,23 @@ def _views(case: CasePicture) -> list[_View]:
     flat = [axis for axis, n in enumerate(target.shape) if n == 1]
     views = []
     for axis in flat[:1] or (2, 1, 0):
-        at = _best_slice(reference, list(predictions.values()), axis)
-        name, (across, up), left, right = _VIEWS[axis]
+        at = best_slice(reference, list(predictions.values()), axis)
+        name, (across, up), left, right = VIEWS[axis]
         aspect = target.spacing_mm[up] / target.spacing_mm[across]
-        shown = {model: _turned(mask, axis, at) for model, mask in predictions.items()}
-        planes = np.stack([_turned(channel, axis, at) for channel in image], axis=-1)
+        shown = {model: turned(mask, axis, at) for model, mask in predictions.items()}
+        planes = np.stack([turned(channel, axis, at) for channel in image], axis=-1)
         ends = ("", "") if flat else (left, right)
-        views.append(_View("" if flat else name, ends, planes, _turned(reference, axis, at), shown, aspect))
+        views.append(_View("" if flat else name, ends, planes, turned(reference, axis, at), shown, aspect))
     return views
 
 
-def _turned(array: Array, axis: int, at: int) -> Array:
+def turned(array: Array, axis: int, at: int) -> Array:
     """One canonical slice as rows and columns: up is front or head, left is the patient's right (or the front)."""
     turned: Array = np.take(array, at, axis=axis).T[::-1, ::-1]
     return turned
 
 
-def _best_slice(reference: Labels, predictions: Sequence[Labels], axis: int) -> int:
+def best_slice(reference: Labels, predictions: Sequence[Labels], axis: int) -> int:
     """The slice that shows most structures, each weighed by its share of voxels there."""
     others = tuple(other for other in range(3) if other != axis)
     weight = np.zeros(reference.shape[axis])
@@ -147,7 +149,7 @@ def _draw(axes: Axes, view: _View, model: str, classes: Mapping[str, int]) -> No
     picture = view.picture if view.picture.shape[-1] == 3 else view.picture[..., 0]
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect=view.aspect, interpolation="lanczos")
     for rank, value in enumerate(classes.values()):
-        colour = _PALETTE[rank % len(_PALETTE)]
+        colour = PALETTE[rank % len(PALETTE)]
         for mask, style, width in ((view.predictions[model], "solid", 1.5), (view.reference, "dashed", 1.2)):
             inside = mask == value
             if inside.any():
@@ -167,8 +169,7 @@ def _draw(axes: Axes, view: _View, model: str, classes: Mapping[str, int]) -> No
 
 def _key(figure: Figure, classes: Mapping[str, int]) -> None:
     lines = [
-        Line2D([], [], color=_PALETTE[rank % len(_PALETTE)], linewidth=2, label=name)
-        for rank, name in enumerate(classes)
+        Line2D([], [], color=PALETTE[rank % len(PALETTE)], linewidth=2, label=name) for rank, name in enumerate(classes)
     ]
     lines.append(Line2D([], [], color="white", linewidth=1.3, linestyle="dashed", label="reference"))
     figure.legend(

@@ -3,9 +3,10 @@
 from maskmatch_med.evaluation import EvaluateOptions
 from maskmatch_med.planning import describe as describe_plan
 from maskmatch_med.service.apply import PredictRequest, evaluate, names_in_splits, predict
+from maskmatch_med.service.check import check_study
 from maskmatch_med.service.inspect import doctor, info
 from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
-from maskmatch_med.study import ImportOptions, check_study, export_study, import_scans, repair_study
+from maskmatch_med.study import ImportOptions, export_study, import_scans, repair_study
 
 __all__ = [
     "EvaluateOptions",

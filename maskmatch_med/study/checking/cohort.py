@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from maskmatch_med.study.checking import sides
 from maskmatch_med.study.checking.finding import Finding, Kind
 from maskmatch_med.study.checking.measures import Measures
-from maskmatch_med.study.checking.outliers import outliers
+from maskmatch_med.study.checking.outliers import amount, outliers
 
 SPACING_FACTOR, SIZE_FACTOR, INTENSITY_FACTOR, VOLUME_FACTOR = 1.5, 1.5, 10.0, 4.0
 _AXES = ("right to left", "front to back", "head to foot")
@@ -74,11 +74,13 @@ def _same_channels(measured: Sequence[Measures], channels: Sequence[str]) -> Ite
 def _grid_outliers(measured: Sequence[Measures]) -> Iterator[Finding]:
     for axis, along in enumerate(_AXES):
         for name, odd in outliers({m.name: m.spacing_mm[axis] for m in measured}, SPACING_FACTOR).items():
-            message = f"{name} has voxels of {odd.value:.3g} mm {along}, the median of the set is {odd.median:.3g} mm"
+            message = (
+                f"{name} has voxels of {amount(odd.value)} mm {along}, the median of the set is {amount(odd.median)} mm"
+            )
             todo = "see if the header is right; if it is, nothing: scans are resampled to the plan's spacing"
             yield Finding("warning", name, message, todo, "spacing")
         for name, odd in outliers({m.name: m.extent_mm[axis] for m in measured}, SIZE_FACTOR).items():
-            message = f"{name} spans {odd.value:.3g} mm {along}, the median of the set is {odd.median:.3g} mm"
+            message = f"{name} spans {amount(odd.value)} mm {along}, the median of the set is {amount(odd.median)} mm"
             todo = "see if it shows the same part of the body; crop it or remove it if it does not"
             yield Finding("warning", name, message, todo, "size")
 
@@ -88,7 +90,7 @@ def _intensity_outliers(measured: Sequence[Measures], channels: Sequence[str]) -
         found = outliers({m.name: m.bright[channel] for m in measured}, INTENSITY_FACTOR)
         for name, odd in found.items():
             message = f"{name} has intensities {odd.times} the median of the set ({called}: 99th percentile "
-            message += f"{odd.value:.3g} against {odd.median:.3g})"
+            message += f"{amount(odd.value)} against {amount(odd.median)})"
             todo = "z-score normalisation takes this away; with a plan that keeps units (CT), rescale the scan first"
             yield Finding("warning", name, message, todo, "intensity")
 
@@ -97,27 +99,29 @@ def _volume_outliers(measured: Sequence[Measures], labels: Mapping[str, int]) ->
     for structure in labels:
         volumes = {m.name: m.volumes_ml[structure] for m in measured if structure in m.volumes_ml and not m.is_raster}
         for name, odd in outliers(volumes, VOLUME_FACTOR).items():
-            message = f"the label of {name} gives {structure} {odd.value:.3g} ml, the median is {odd.median:.3g} ml"
+            message = (
+                f"the label of {name} gives {structure} {amount(odd.value)} ml, the median is {amount(odd.median)} ml"
+            )
             yield Finding("warning", name, message, "look at the label: unfinished, or two classes mixed up?", _VOLUME)
 
 
 def _mirrored(measured: Sequence[Measures]) -> Iterator[Finding]:
     scans = sides.compare({m.name: m.side for m in measured if m.side is not None})
-    labels = sides.compare({m.name: m.label_side for m in measured if m.label_side is not None})
-    for name in sorted({*scans.mirrored, *labels.mirrored}):
-        image, label = scans.against(name), labels.against(name)
+    labels = sides.compare({m.name: m.label_side for m in measured if m.label_side is not None}, of_labels=True)
+    for name in (m.name for m in measured):
+        image, label = scans.mirrored(name), labels.mirrored(name)
         if image is False and label:
-            todo = "its left and right are swapped against the scan: export it anew on the scan's grid"
             message = f"the label of {name} looks mirrored, its scan does not{_evidence(labels, name)}"
+            todo = "its left and right are swapped against the scan: export it anew on the scan's grid"
             yield Finding("error", name, message, todo, _SIDE)
         elif image and label is False:
-            todo = "left and right of the scan are swapped against the label: export the scan anew"
             message = f"the scan of {name} looks mirrored, its label does not{_evidence(scans, name)}"
+            todo = "left and right of the scan are swapped against the label: export the scan anew"
             yield Finding("error", name, message, todo, _SIDE)
-        else:
-            proof = scans if image else labels
-            told = ", and so does its label" if image and label else ""
-            message = f"{name} looks mirrored left to right{told}{_evidence(proof, name)}"
+        elif image or label:
+            what = f"{name} and its label look" if image and label else f"{name} looks" if image else ""
+            what = what or f"the label of {name} looks"
+            message = f"{what} mirrored left to right{_evidence(scans if image else labels, name)}"
             todo = "compare it with its source: a flip in the file or its header; correct it and import it again"
             yield Finding("warning", name, message, todo, _SIDE)
 

@@ -29,8 +29,7 @@ class Measures:
         is_raster: whether it came from a 2D picture, which has no millimetres and no patient's sides.
         spacing_mm: along right, front and head.
         extent_mm: size of the grid along right, front and head.
-        bright: by channel, the 99th percentile of the absolute finite values.
-        peak: by channel, the largest absolute finite value.
+        bright: by channel, the 99th percentile of the absolute finite values; 0 where all values are the same.
         digests: by channel, a hash of the values.
         label_digest: a hash of the label; None without one or without a structure in it.
         volumes_ml: of each structure that a complete label shows.
@@ -45,7 +44,6 @@ class Measures:
     spacing_mm: tuple[float, float, float]
     extent_mm: tuple[float, float, float]
     bright: tuple[float, ...]
-    peak: tuple[float, ...]
     digests: tuple[bytes, ...]
     label_digest: bytes | None
     volumes_ml: Mapping[str, float]
@@ -65,7 +63,6 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
     """
     orientation = scan.geometry.to_canonical()
     target = orientation.target
-    stretched = [_stretched(channel) for channel in scan.array]
     values = () if label is None else label.values
     return Measures(
         name=case.name,
@@ -73,8 +70,7 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
         is_raster=case.is_raster,
         spacing_mm=target.spacing_mm,
         extent_mm=_product(target.shape, target.spacing_mm),
-        bright=tuple(bright for bright, _ in stretched),
-        peak=tuple(peak for _, peak in stretched),
+        bright=tuple(_bright(channel) for channel in scan.array),
         digests=tuple(_digest(channel) for channel in scan.array),
         label_digest=None if label is None or set(values) <= {0, UNJUDGED} else _digest(label.array),
         volumes_ml={} if label is None else _volumes(label, label_names),
@@ -96,14 +92,9 @@ def _sample(channel: NDArray[np.float32]) -> NDArray[np.float32]:
     return found[np.isfinite(found)]
 
 
-def _stretched(channel: NDArray[np.float32]) -> tuple[float, float]:
-    sample = np.abs(_sample(channel))
-    if not sample.size:
-        return 0.0, 0.0
-    # Extremes are taken of all voxels, where a sample could miss them.
-    with np.errstate(invalid="ignore"):
-        ends = [float(v) for v in (np.nanmin(channel), np.nanmax(channel)) if np.isfinite(v)]
-    return float(np.percentile(sample, 99)), max([abs(v) for v in ends], default=float(sample.max()))
+def _bright(channel: NDArray[np.float32]) -> float:
+    sample = _sample(channel)
+    return float(np.percentile(np.abs(sample), 99)) if sample.size and np.ptp(sample) > 0 else 0.0
 
 
 def _windowed(channel: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -133,4 +124,6 @@ def _label_side(array: Array, values: tuple[int, ...]) -> Signature | None:
     if not kept:
         return None
     total = np.sum(kept, axis=0)
-    return np.round(total / max(1, int(np.abs(total).max())) * 127).astype(np.int8)
+    most = max(1, int(np.abs(total).max()))
+    scaled: Signature = np.round(total / most * 127).astype(np.int8)
+    return scaled

@@ -36,7 +36,7 @@ class Outlier:
     def times(self) -> str:
         """How far, as a factor: ``436 times`` or ``1/9 of``."""
         ratio = self.value / self.median
-        return f"{ratio:.3g} times" if ratio >= 1 else f"1/{1 / ratio:.3g} of"
+        return f"{amount(ratio)} times" if ratio >= 1 else f"1/{amount(1 / ratio)} of"
 
 
 def outliers(values: Mapping[str, float], factor: float) -> dict[str, Outlier]:
@@ -58,3 +58,9 @@ def outliers(values: Mapping[str, float], factor: float) -> dict[str, Outlier]:
         if away > SPREADS * spread and away > np.log(factor):
             found[name] = Outlier(value, float(np.exp(middle)), away / spread)
     return found
+
+
+def amount(value: float) -> str:
+    """Three significant digits without an exponent: ``0.0012``, ``4.18``, ``1,700,000``."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"

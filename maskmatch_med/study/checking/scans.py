@@ -14,6 +14,7 @@ from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.alignment import refuse_unknown_values
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking.finding import Finding
+from maskmatch_med.study.checking.outliers import amount
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.study.study import Study
 from maskmatch_med.volume import Array, Geometry, Volume
@@ -87,8 +88,8 @@ def _value_findings(name: str, path: Path, channel: Array) -> Iterator[Finding]:
         message = f"{path} is almost empty: 99 % of its voxels are {low:g}"
         yield Finding("warning", name, message, f"look at it; {todo}", "values")
     elif float(np.abs(values).max()) > _SPIKE * max(abs(low), abs(bright)):
-        message = f"{path} has single voxels up to {float(np.abs(values).max()):.3g}, while 99 % lie within "
-        message += f"{low:.3g} to {bright:.3g}"
+        message = f"{path} has single voxels up to {amount(float(np.abs(values).max()))}, while 99 % lie within "
+        message += f"{amount(low)} to {amount(bright)}"
         todo = "see if metal or an artefact is meant; otherwise clip the values before the import"
         yield Finding("warning", name, message, todo, "intensity")
 

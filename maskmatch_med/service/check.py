@@ -1,0 +1,34 @@
+"""Check a study, with a page to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from maskmatch_med.evaluation.check_page import Gallery, check_page
+from maskmatch_med.io.atomic import write_text
+from maskmatch_med.study import Finding, Study
+from maskmatch_med.study import check_study as check_files
+
+
+def check_study(
+    root: Path | str, progress: Callable[[int, int, str], None] | None = None, page: Path | None = None
+) -> list[Finding]:
+    """Read every scan and label of a study and list what is wrong, errors first. Nothing in the study is written.
+
+    Args:
+        root: the study.
+        progress: called with (done, total, what).
+        page: where to write an HTML page with the findings and a picture of every scan; nowhere by default.
+
+    Raises:
+        StudyError: the folder is no study.
+    """
+    root = Path(root)
+    if page is None:
+        return check_files(root, progress)
+    gallery = Gallery(Study.at(root).label_names)
+    findings = check_files(root, progress, gallery.look)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_text(page, check_page(root.resolve().name, findings, gallery))
+    return findings
