@@ -187,6 +187,14 @@ def is_readable(path: Path) -> bool:
     return format_of(path) is not None
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; False, never an error, where it cannot be looked at."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def check_file(path: Path) -> None:
     """Make sure that a path is a regular file with content that may be read.
 
@@ -222,15 +230,15 @@ def unreadable(path: Path) -> InputError:
     return InputError(f"cannot read {path}{looks_like(path)}: expected {READABLE}")
 
 
-def looks_like(path: Path) -> str:
-    """A remark for messages on what the first bytes of a file say that it is; empty where they say nothing."""
+def looks_like(path: Path, expected: str = "none") -> str:
+    """A remark for messages on what the first bytes of a file say that it is; empty where nothing or as expected."""
     try:
         with path.open("rb") as stream:
             start = stream.read(512)
     except OSError:
         return ""
     found = next((name for at, magic, name in _MAGIC if start[at:].startswith(magic)), None)
-    return f" (its first bytes are those of {found})" if found else ""
+    return f" (its first bytes are those of {found})" if found and expected not in found else ""
 
 
 def strip_extension(path: Path) -> str:

@@ -131,12 +131,12 @@ def _afni(path: Path) -> tuple[Any, Block]:
     head = _of_pair(path, (".HEAD",))
     data = _of_pair(path, (".BRIK", ".BRIK.gz"))
     check_file(head)
-    if not data.is_file():
-        raise InputError(f"{path} has no voxels beside it: the file {data.name} is missing; copy it there")
     with head.open("rb") as stream:
         text = stream.read(_AFNI_HEADER_BYTES).decode("latin-1")
     raw = nib.brikhead.AFNIHeader.from_fileobj(StringIO(text))
     shape = four_axes(tuple(int(n) for n in raw.get_data_shape()), path)
+    if not data.is_file():
+        raise InputError(f"{path} has no voxels beside it: the file {data.name} is missing; copy it there")
     scaling = raw.get_data_scaling()
     factors = [1.0] if scaling is None else [float(f) for f in np.ravel(scaling)]
     if len(factors) not in {1, shape[3]}:

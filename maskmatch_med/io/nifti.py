@@ -39,6 +39,7 @@ _DATA_AT = {1: 352, 2: 544}
 _CIFTI_INTENTS = range(3000, 3100)
 _MAT_BYTES = 1 << 16
 _CANNOT = "is cut off or not a NIfTI file at all"
+_KIND = "NIfTI"
 _PLAIN = ReadOptions()
 
 
@@ -128,6 +129,30 @@ def write_map(path: Path, array: Array, geometry: Geometry) -> None:
     _write(path, np.asarray(array, dtype=np.float32), geometry)
 
 
+def write_scan(path: Path, array: Array, geometry: Geometry) -> None:
+    """Write one channel of a scan: as whole numbers of 8 or 16 bits where that is exact, else as float32.
+
+    Args:
+        path: ends in .nii.gz or .nii.
+        array: (X, Y, Z) numbers.
+        geometry: the grid of the values.
+
+    Raises:
+        InputError: array and geometry disagree about the shape.
+    """
+    if array.shape != geometry.shape:
+        raise InputError(f"{path} needs an array of shape {geometry.shape}, got {array.shape}")
+    _write(path, array.astype(_narrowest(array)), geometry)
+
+
+def _narrowest(array: Array) -> type[np.generic]:
+    if not np.isfinite(array).all() or not np.array_equal(array, np.rint(array)):
+        return np.float32
+    low, high = float(array.min()), float(array.max())
+    kinds: tuple[type[np.integer[Any]], ...] = (np.uint8, np.int16, np.uint16)
+    return next((kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max), np.float32)
+
+
 def compress(source: Path, target: Path) -> None:
     """Write the bytes of a .nii file as .nii.gz, header and voxels unchanged."""
     with atomic_path(target) as part, part.open("wb") as raw, _gzip(raw) as out, source.open("rb") as read:
@@ -196,11 +221,10 @@ def _image(path: Path) -> _Stated:
     except InputError:
         raise
     except (EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} {_CANNOT}{looks_like(source)}; check the file or export it anew") from error
+        raise InputError(f"{path} {_CANNOT}{looks_like(source, _KIND)}; check the file or export it anew") from error
     except BROKEN as error:
-        raise InputError(
-            f"cannot read {path} as NIfTI ({reason(error)}){looks_like(source)}; check the file or export it anew"
-        ) from error
+        told = f"({reason(error)}){looks_like(source, _KIND)}"
+        raise InputError(f"cannot read {path} as NIfTI {told}; check the file or export it anew") from error
 
 
 def _as_image(raw: bytes, source: Path, pair: bool) -> _Stated:

@@ -25,6 +25,7 @@ from maskmatch_med.io.formats import (
     StoredScan,
     check_file,
     format_of,
+    is_folder,
     unreadable,
 )
 from maskmatch_med.io.labels import LabelMap, from_file_values
@@ -117,7 +118,7 @@ def resample(array: NDArray[np.float32], source: Geometry, target: Geometry) -> 
 
 
 def _reader(path: Path) -> Reader:
-    if path.is_dir():
+    if is_folder(path):
         return next(row for row in FORMATS if row.module == "dicom").reader()
     found = format_of(path)
     if found is None:

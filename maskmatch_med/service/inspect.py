@@ -14,7 +14,7 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import find_cases
 from maskmatch_med.io.dicom import DicomFolder, find_series, is_dicom
-from maskmatch_med.io.formats import ReadOptions, check_file
+from maskmatch_med.io.formats import ReadOptions, check_file, is_folder
 from maskmatch_med.io.volumes import read_header, read_stored
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
@@ -33,7 +33,8 @@ def info(path: Path | str) -> tuple[str, list[tuple[str, str]]]:
         InputError: it is none of them, or damaged.
     """
     path = Path(path)
-    if not _is_folder(path):
+    if not is_folder(path):
+        check_file(path)
         return f"Scan {path}", _scan_rows(path)
     if (path / "plan.json").is_file() and (path / "config.json").is_file():
         return f"Model {path}", _model_rows(ModelFolder(path))
@@ -45,14 +46,6 @@ def info(path: Path | str) -> tuple[str, list[tuple[str, str]]]:
     if len(cases) == 1 and len(cases[0].channels) == 1:
         return f"Scan {cases[0].channels[0]}", _scan_rows(cases[0].channels[0])
     return f"Folder {path}", [("Scans", str(len(cases))), ("First", cases[0].name), ("Last", cases[-1].name)]
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether it is a folder; whatever is no file that can be opened is refused."""
-    if path.is_dir():
-        return True
-    check_file(path)
-    return False
 
 
 def _model_rows(folder: ModelFolder) -> list[tuple[str, str]]:
