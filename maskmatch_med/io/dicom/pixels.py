@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import psutil
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.dicom import kinds
+from maskmatch_med.io.dicom.decoding import read_header, stored_pixels
 from maskmatch_med.io.dicom.frames import BROKEN, Coding, Frame, quiet
 from maskmatch_med.io.dicom.source import DicomFile, reason
 from maskmatch_med.volume import Array
 
 _INVERTED = "MONOCHROME1"
 _PALETTE = "PALETTE COLOR"
+_COLOUR_BITS = 8
+"""Kept of each colour of a palette, as a display would."""
 _EXACT_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
 
@@ -43,7 +43,7 @@ def value_type(frames: Sequence[Frame]) -> type[np.generic]:
         if slope is None or not 0 < bits <= 32 or slope % 1 or intercept % 1:
             return np.float32
         if coding.photometric == _PALETTE:
-            bits, signed = 16, False
+            bits, signed = _COLOUR_BITS, False
         stored = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
         ends = [stored[0] * slope + intercept, stored[1] * slope + intercept]
         low, high = min(low, *ends), max(high, *ends)
@@ -83,11 +83,10 @@ def fingerprint(frame: Frame) -> str:
 def _fill(values: Array, file: DicomFile, placed: Sequence[tuple[int, Frame]]) -> None:
     """Put the frames of one file where they belong along the last axis."""
     try:
-        with quiet(), file.open() as stream:
-            dataset = pydicom.dcmread(stream, force=True)
-            _name_syntax(dataset)
-            wanted = [max(frame.index, 0) for _, frame in placed]
-            for (place, frame), stored in zip(placed, iter_pixels(dataset, indices=wanted), strict=True):
+        with quiet():
+            dataset = read_header(file)
+            pictures = stored_pixels(file, dataset, [frame for _, frame in placed])
+            for (place, frame), stored in zip(placed, pictures, strict=True):
                 values[..., place] = _values(stored, frame, dataset).transpose(2, 1, 0)
     except InputError:
         raise
@@ -97,21 +96,14 @@ def _fill(values: Array, file: DicomFile, placed: Sequence[tuple[int, Frame]]) -
         ) from error
 
 
-def _name_syntax(dataset: Dataset) -> None:
-    """Say how the values are stored where a file without a preamble does not."""
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-
-
 def _values(stored: Array, frame: Frame, dataset: Dataset) -> Array:
     coding = frame.coding
     expected = frame.plane.shape[::-1]
     if stored.shape[:2] != expected:
         raise InputError(f"{frame.file} holds {stored.shape[:2]} pixels instead of {expected}; export it anew")
     if coding.photometric == _PALETTE:
-        return np.asarray(apply_color_lut(stored, dataset))
+        colours = np.asarray(apply_color_lut(stored, dataset))
+        return colours >> (colours.dtype.itemsize * 8 - _COLOUR_BITS)
     if is_inverted(frame) and stored.dtype.kind in "iu":
         stored = -1 - stored if coding.signed else (1 << coding.bits) - 1 - stored
     return _rescaled(stored, coding, dataset).reshape(*expected, -1)

@@ -21,7 +21,7 @@ from maskmatch_med.volume import Geometry, Volume
 _ADVICE = {
     kinds.MOSAIC: "; convert them with dcm2niix and import the result",
     kinds.DAMAGED: "; copy or export them anew",
-    kinds.SEGMENTATION: " as scans; they are labels",
+    kinds.SEGMENTATION: ", which are labels and no scans",
 }
 
 
@@ -146,6 +146,11 @@ def read(path: Path, options: ReadOptions) -> StoredScan:
     return find_series(path).pick(options.series).read_stored()
 
 
+def series_hash(identifier: str) -> str:
+    """What stands in the names of the scans of a series for its SeriesInstanceUID."""
+    return hashlib.sha256(identifier.encode()).hexdigest()[:10]
+
+
 def _headers(files: Iterable[DicomFile]) -> tuple[list[Frame], dict[str, list[DicomFile]]]:
     """The frames of all files, and the files that are no scans by what they are."""
     frames: list[Frame] = []
@@ -188,9 +193,9 @@ def _judged(frames: Sequence[Frame]) -> tuple[list[DicomSeries], list[str]]:
 def _name(frames: Sequence[Frame]) -> str:
     """Such as ``CT_s003_1f0c9d2ab4``: no text of the file appears in it."""
     origin = frames[0].origin
-    seed = origin.series[0] or min(frame.origin.image or repr(frame.plane) for frame in frames)
+    identifier = origin.series[0] or min(frame.origin.image or repr(frame.plane) for frame in frames)
     number = "" if origin.number is None else f"_s{origin.number:03d}"
-    return f"{origin.modality}{number}_{hashlib.sha256(seed.encode()).hexdigest()[:10]}"
+    return f"{origin.modality}{number}_{series_hash(identifier)}"
 
 
 def _value_notes(stack: Stack) -> list[str]:

@@ -72,9 +72,9 @@ class DicomFile:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what a library says, short enough for a sentence."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
+    """The beginning of what a library says, short enough for a sentence."""
+    first = str(error).strip().partition("\n")[0].partition(" - ")[0].rstrip(" .:")
+    return first[:160] or type(error).__name__
 
 
 def is_dicom(path: Path) -> bool:

@@ -1,0 +1,86 @@
+"""From stored bytes to stored numbers.
+
+Plain and run-length coded pixels are read here. JPEG, JPEG-LS and JPEG 2000 are decoded by libraries written in C and
+C++, which a damaged file can crash; they run in the guarded child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+)
+
+from maskmatch_med.io.dicom.frames import Frame
+from maskmatch_med.io.dicom.source import DicomFile
+from maskmatch_med.io.guard import GUARD, Limits
+from maskmatch_med.volume import Array
+
+_DECODED_BY_LIBRARIES = frozenset({*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes})
+_BYTES_A_SAMPLE = 4
+
+
+def read_header(file: DicomFile) -> Dataset:
+    """All attributes but the pixels."""
+    with file.open() as stream:
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+    _name_syntax(dataset)
+    return dataset
+
+
+def stored_pixels(file: DicomFile, header: Dataset, frames: Sequence[Frame]) -> Iterable[Array]:
+    """The stored numbers (rows, columns) or (rows, columns, 3) of some frames of a file, in their order.
+
+    Raises:
+        InputError: the decoder refused the file, crashed, or needed more time or memory than it may.
+    """
+    indices = [max(frame.index, 0) for frame in frames]
+    if header.file_meta.TransferSyntaxUID not in _DECODED_BY_LIBRARIES:
+        return _decoded(file, indices)
+    columns, rows = frames[0].plane.shape
+    value_bytes = len(frames) * columns * rows * frames[0].coding.samples * _BYTES_A_SAMPLE
+    limits = Limits.of(file.path.stat().st_size, value_bytes)
+    _, values = GUARD.run(
+        "maskmatch_med.io.dicom.decoding:decode_in_child", file.path, limits, member=file.member, indices=indices
+    )
+    return np.empty(0) if values is None else values
+
+
+def decode_in_child(path: Path, arguments: dict[str, Any]) -> tuple[dict[str, Any], Array]:
+    """What the guarded child process does: decode some frames of a file, stacked along a first axis.
+
+    Raises:
+        ValueError: no decoder takes it; the message is that of the first one.
+    """
+    try:
+        return {}, np.stack(list(_decoded(DicomFile(path, arguments["member"]), arguments["indices"])))
+    except RuntimeError as error:
+        told = [line.strip() for line in str(error).splitlines()]
+        raise ValueError(told[1] if len(told) > 1 else told[0]) from error
+
+
+def _decoded(file: DicomFile, indices: Sequence[int]) -> Iterator[Array]:
+    with file.open() as stream:
+        dataset = pydicom.dcmread(stream, force=True)
+    _name_syntax(dataset)
+    yield from iter_pixels(dataset, indices=indices)
+
+
+def _name_syntax(dataset: Dataset) -> None:
+    """Say how the values are stored where a file without a preamble does not."""
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
