@@ -67,7 +67,7 @@ class DicomBench:
         """Write one file and give its path; names follow no order."""
         path = self.root / (name or f"{np.random.default_rng(len(list(self.root.iterdir()))).integers(1 << 40):x}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.file_meta.MediaStorageSOPClassUID = UID(dataset.get("SOPClassUID", CTImageStorage))
+        dataset.file_meta.MediaStorageSOPClassUID = UID(dataset.get("SOPClassUID") or CTImageStorage)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid()
         dataset.save_as(path, enforce_file_format=True)
         return path

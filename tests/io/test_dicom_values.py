@@ -248,7 +248,7 @@ def test_a_compression_without_decoder_is_named(bench: Any, tmp_path: Path) -> N
     dataset = pydicom.dcmread(tmp_path / "file")
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
     dataset.save_as(tmp_path / "file")
-    with pytest.raises(InputError, match="JPEG Extended.*12-bit") as caught:
+    with pytest.raises(InputError, match=r"JPEG Extended.*12-bit") as caught:
         only(tmp_path / "file").read()
     assert "\n" not in str(caught.value)
 

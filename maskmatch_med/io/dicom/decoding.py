@@ -23,8 +23,8 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
 )
 
-from maskmatch_med.io.dicom.frames import Frame
-from maskmatch_med.io.dicom.source import DicomFile
+from maskmatch_med.io.dicom.frames import BROKEN, Frame
+from maskmatch_med.io.dicom.source import DicomFile, reason
 from maskmatch_med.io.guard import GUARD, Limits
 from maskmatch_med.volume import Array
 
@@ -62,13 +62,15 @@ def decode_in_child(path: Path, arguments: dict[str, Any]) -> tuple[dict[str, An
     """What the guarded child process does: decode some frames of a file, stacked along a first axis.
 
     Raises:
-        ValueError: no decoder takes it; the message is that of the first one.
+        ValueError: it cannot be decoded; the message is that of the first decoder.
     """
     try:
         return {}, np.stack(list(_decoded(DicomFile(path, arguments["member"]), arguments["indices"])))
     except RuntimeError as error:
         told = [line.strip() for line in str(error).splitlines()]
         raise ValueError(told[1] if len(told) > 1 else told[0]) from error
+    except BROKEN as error:
+        raise ValueError(reason(error)) from error
 
 
 def _decoded(file: DicomFile, indices: Sequence[int]) -> Iterator[Array]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence as ItemSequence
 
 from maskmatch_med.io.dicom import kinds
@@ -32,18 +36,20 @@ _SPECIFIC: list[Any] = [*sorted(t for t in _WANTED if t[:7] not in {"Siemens", "
 _SPECIFIC += ["ModalityLUTSequence", "TransferSyntaxUID"]
 _CENTIMETRE = 3
 BROKEN = (
+    BytesLengthException,
+    InvalidDicomError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
     OSError,
     EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
     MemoryError,
+    NotImplementedError,
     RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
 )
 """What pydicom and the decoders raise for files that are not as they should be."""
 
@@ -136,10 +142,16 @@ class Frame:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without pydicom's remarks on values that break the standard but can be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without pydicom's remarks on values that break the standard but can be read: they quote what the file says."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def read_frames(file: DicomFile) -> tuple[Frame, ...]:
@@ -164,7 +176,7 @@ def _frames(file: DicomFile, dataset: Dataset) -> tuple[Frame, ...]:
     if kind is not None:
         raise SkippedError(kind)
     if not top.get("Rows") or not top.get("Columns"):
-        raise SkippedError("objects without an image" if sop_class else kinds.DAMAGED)
+        raise SkippedError(kinds.NO_IMAGE if sop_class else kinds.DAMAGED)
     top["HasLut"] = "ModalityLUTSequence" in dataset
     top["UltrasoundSpacing"] = _ultrasound_spacing(dataset)
     count = int(top.get("NumberOfFrames") or 1)

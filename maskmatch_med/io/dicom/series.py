@@ -21,6 +21,7 @@ from maskmatch_med.volume import Geometry, Volume
 _ADVICE = {
     kinds.MOSAIC: "; convert them with dcm2niix and import the result",
     kinds.DAMAGED: "; copy or export them anew",
+    kinds.NO_IMAGE: "",
     kinds.SEGMENTATION: ", which are labels and no scans",
 }
 

@@ -72,7 +72,9 @@ class DicomFile:
 
 
 def reason(error: BaseException) -> str:
-    """The beginning of what a library says, short enough for a sentence."""
+    """The beginning of what a library says, short enough for a sentence and without what it quotes from the file."""
+    if "'" in str(error) or '"' in str(error):
+        return type(error).__name__
     first = str(error).strip().partition("\n")[0].partition(" - ")[0].rstrip(" .:")
     return first[:160] or type(error).__name__
 
