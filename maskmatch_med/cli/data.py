@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from maskmatch_med.cli.learn import StudyPath
+from maskmatch_med.errors import InputError
 
 
 class Format(StrEnum):
@@ -21,7 +22,12 @@ class Format(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    example = "maskmatch import Task04_Hippocampus hippocampus --splits splits.json --labelled 5"
+    example = (
+        "maskmatch import Task04_Hippocampus hippocampus --splits splits.json --labelled 5 | "
+        "maskmatch import scans study --labels segmentations --resample | "
+        'maskmatch import brats study --channels "t1=*/*_t1.nii.gz,flair=*/*_flair.nii.gz" | '
+        "maskmatch import series.zip study | maskmatch import perfusion.nii.gz study --frames 0,5 --magnitude"
+    )
     app.command("import", epilog=f"Example: {example}")(import_)
     app.command("info", epilog="Example: maskmatch info hippocampus/models/maskmatch")(info)
     app.command("check", epilog="Example: maskmatch check hippocampus --repair")(check)
@@ -29,31 +35,48 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="nnU-Net or MSD dataset, folder of images, or file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="nnU-Net or MSD dataset, folder, zip of DICOM, or file.")
+    ],
     study: StudyPath,
-    labels: Annotated[Path | None, typer.Option(help="Folder of the labels, when not found by itself.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of the labels, or the label file of one scan.")] = None,
     label_names: Annotated[str | None, typer.Option(help="Names of the classes 1, 2, …, separated by commas.")] = None,
-    channels: Annotated[str | None, typer.Option(help="Names of the channels, separated by commas.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Names, or patterns: t1=*_t1.nii.gz,flair=*_flair.nii.gz")
+    ] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Bring labels on other grids to their scan's.")] = False,
+    frames: Annotated[str | None, typer.Option(help="Frames of 4D scans to take as channels: 0,2.")] = None,
+    magnitude: Annotated[bool, typer.Option("--magnitude", help="Read complex scans as their magnitude.")] = False,
     splits: Annotated[Path | None, typer.Option(help="JSON with label_order and test; test stays out.")] = None,
     labelled: Annotated[int | None, typer.Option(help="Only the first N of label_order bring a label.")] = None,
     group: Annotated[str | None, typer.Option(help="Regular expression that finds the patient in a name.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Link image files instead of copying them.")] = False,
 ) -> None:
-    """Bring scans and labels into a study; the source is never changed, a second import adds what is new."""
+    """Bring scans and labels into a study; the source is never changed, a second import adds what is new.
+
+    Names come along from 3D Slicer (.seg.nrrd), DICOM-SEG and ITK-SNAP label descriptions.
+    """
     from maskmatch_med import service
     from maskmatch_med.cli.console import ProgressBar
 
     options = service.ImportOptions(
         labels_dir=labels,
         label_names=_names(label_names),
-        channels=_names(channels),
+        channels=_channels(channels),
         splits=splits,
         labelled=labelled,
         group=group,
         link=link,
+        resample=resample,
+        frames=_frames(frames),
+        magnitude=magnitude,
     )
-    with ProgressBar("Importing") as progress:
-        summary = service.import_scans(source, study, options, progress)
+    try:
+        with ProgressBar("Importing") as progress:
+            summary = service.import_scans(source, study, options, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"{study}: stopped; what was written is whole, and the same command goes on from there", err=True)
+        raise
     typer.echo(
         f"{study}: {len(summary.added)} scans added, {len(summary.unchanged)} unchanged, {len(summary.labelled)} "
         f"labels new, {len(summary.left_out)} left out ({summary.layout} layout)"
@@ -107,3 +130,22 @@ def export(
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _channels(text: str | None) -> tuple[str, ...] | dict[str, str] | None:
+    """Names ``a,b``, or patterns ``a=*_a.nii.gz,b=*_b.nii.gz``."""
+    parts = _names(text)
+    if parts is None or not any("=" in part for part in parts):
+        return parts
+    pairs = [part.partition("=") for part in parts]
+    table = {name.strip(): pattern.strip() for name, _, pattern in pairs}
+    if len(table) < len(parts) or not all(name and pattern for name, pattern in table.items()):
+        raise InputError(f"--channels {text} cannot be used; expected names a,b or patterns a=*_a.nii.gz,b=*_b.nii.gz")
+    return table
+
+
+def _frames(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if text is None else tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--frames {text} cannot be used; expected numbers from 0 such as 0,2") from error

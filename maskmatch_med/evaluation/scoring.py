@@ -12,7 +12,8 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation.results import FIGURE, OUTPUTS, Evaluation
 from maskmatch_med.evaluation.score import UNJUDGED, EvaluateOptions, Row, score_case
 from maskmatch_med.io import LabelMap, MaskCode, read_labels
-from maskmatch_med.io.cases import LABEL_ENDINGS, LABEL_FOLDERS, files_in, stem
+from maskmatch_med.io.cases import LABEL_FOLDERS, files_in, without_label_ending
+from maskmatch_med.io.formats import strip_extension
 from maskmatch_med.io.rasters import is_raster
 
 _SIDE_PRODUCTS = ("_uncertainty", "_probabilities")
@@ -78,13 +79,13 @@ class _References:
 
 def _predictions(pred: Path) -> dict[str, Path]:
     if pred.is_file():
-        return {stem(pred): pred}
+        return {strip_extension(pred): pred}
     if not pred.is_dir():
         raise InputError(f"there is no folder of predictions at {pred}")
     found: dict[str, Path] = {}
     own = {FIGURE} if all((pred / name).is_file() for name in OUTPUTS) else set()
     for path in (path for path in files_in(pred) if path.name not in own):
-        name = stem(path)
+        name = strip_extension(path)
         if any(name.endswith(end) or f"{end}_" in name for end in _SIDE_PRODUCTS):
             continue
         if name in found and is_raster(path):
@@ -112,20 +113,13 @@ def _references(ref: Path, predictions: Mapping[str, Path]) -> tuple[_References
     declared, unjudged = _declared(record) if record else ({}, UNJUDGED)
     paths: dict[str, Path] = {}
     for path in (path for folder in folders for path in files_in(folder)):
-        paths.setdefault(stem(path), path)
-    scans = {_without_ending(name) for name in paths if _without_ending(name) != name}
+        paths.setdefault(strip_extension(path), path)
+    scans = {without_label_ending(name) for name in paths if without_label_ending(name) != name}
     paths = {name: path for name, path in paths.items() if name not in scans}
-    names = tuple(_without_ending(name) if name not in predictions else name for name in paths)
+    names = tuple(without_label_ending(name) if name not in predictions else name for name in paths)
     for name, path in list(paths.items()):
-        paths.setdefault(_without_ending(name), path)
+        paths.setdefault(without_label_ending(name), path)
     return _References(paths, names, unjudged), declared
-
-
-def _without_ending(name: str) -> str:
-    for end in LABEL_ENDINGS:
-        if name.lower().endswith(end):
-            return name[: -len(end)]
-    return name
 
 
 def _declared(record: Path) -> tuple[dict[str, int], int]:

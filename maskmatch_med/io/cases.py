@@ -1,22 +1,33 @@
-"""Find the scans among files and folders."""
+"""Find the scans among files, folders and archives."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import nifti, rasters
-from maskmatch_med.io.formats import READABLE, is_readable
+from maskmatch_med.io import rasters
+from maskmatch_med.io.channels import by_modality
+from maskmatch_med.io.formats import READABLE, ReadOptions, format_of, is_readable, strip_extension, without_data_files
+from maskmatch_med.io.volumes import read_volume
+from maskmatch_med.volume import Volume
+
+if TYPE_CHECKING:
+    from maskmatch_med.io.dicom import DicomFolder, DicomSeries
 
 IMAGE_FOLDERS = ("imagesTr", "images", "imgs")
 LABEL_FOLDERS = ("labelsTr", "masks", "mask", "labels", "annotations")
-LABEL_ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation")
-_RESULT_ENDINGS = (*LABEL_ENDINGS, "_uncertainty")
+_LABEL_ENDING = re.compile(
+    r"(_mask|_masks|_label|_labels|_seg|_segmentation|_dseg|[.]seg)(-[a-z0-9]+)?$", re.IGNORECASE
+)
+"""Behind the scan's name: ``a_seg``, ``a_mask``, BIDS's ``a_dseg`` and ``a_seg-manual``, Slicer's ``a.seg``."""
+_MAPS_ENDING = "_uncertainty"
 _MOST_CHANNELS = 8
 """Where nothing tells the number of channels, more numbers than these are taken for slices or frames."""
+_PLAIN = ReadOptions()
 _CHANNEL = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})$")
 
 
@@ -26,26 +37,46 @@ class CaseFiles:
 
     Args:
         name: the source's name without extension and without the channel ending ``_0000``.
-        channels: one file a channel, or one coloured picture.
+        channels: one file a channel, or one coloured picture; for DICOM the folder, archive or file that was given.
         is_raster: whether it is a 2D picture.
+        series: the series of a DICOM source that it is.
     """
 
     name: str
     channels: tuple[Path, ...]
     is_raster: bool
+    series: DicomSeries | None = field(default=None, compare=False)
+
+    def read(self, *, channels: int | None = None, options: ReadOptions = _PLAIN) -> Volume:
+        """Read the scan; the arguments are those of :func:`read_volume`.
+
+        Raises:
+            InputError: a file cannot be used.
+        """
+        return self.series.read() if self.series else read_volume(self.channels, channels=channels, options=options)
 
 
-def stem(path: Path) -> str:
-    """The file's name without a format's extension: ``a.b.nii.gz`` gives ``a.b``."""
-    for suffix in (*nifti.SUFFIXES, *rasters.SUFFIXES):
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.stem
+@dataclass(frozen=True)
+class FoundScans:
+    """What files and folders hold.
+
+    Args:
+        cases: the scans in order of their names.
+        channel_names: of the channels, where endings such as ``_t1`` and ``_flair`` name them; else empty.
+        labels: files beside the scans that are named as labels, and DICOM segmentations.
+        notes: what was passed over or taken in a way that must be known, in sentences.
+    """
+
+    cases: tuple[CaseFiles, ...]
+    channel_names: tuple[str, ...] = ()
+    labels: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def files_in(folder: Path) -> list[Path]:
     """The readable files of a folder in order of their names; hidden files are left out."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and is_readable(p) and p.is_file())
+    files = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file() and is_readable(p))
+    return without_data_files(files)
 
 
 def image_folder(folder: Path) -> Path:
@@ -56,47 +87,133 @@ def image_folder(folder: Path) -> Path:
     return folder
 
 
-def find_cases(paths: Sequence[Path], *, channels: int | None = None) -> list[CaseFiles]:
-    """Find the scans among files and folders, in order of their names.
+def without_label_ending(name: str) -> str:
+    """The name of the scan that a file of this name is the label of: ``a_seg`` gives ``a``; others as they are."""
+    match = _LABEL_ENDING.search(name)
+    return name[: match.start()] if match and match.start() else name
+
+
+def is_named_as_label(path: Path) -> bool:
+    """Whether a file's name ends as that of a label does."""
+    name = strip_extension(path)
+    return without_label_ending(name) != name
+
+
+def find_cases(paths: Sequence[Path], *, channels: int | Sequence[str] | None = None) -> list[CaseFiles]:
+    """The scans that :func:`find_scans` finds."""
+    return list(find_scans(paths, channels=channels).cases)
+
+
+def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = None) -> FoundScans:
+    """Find the scans among files, folders and archives.
 
     Of a folder its readable files are taken, or those of its ``imagesTr`` or ``images`` folder; masks, labels
-    (``*_mask``, ``*_seg``, …), uncertainty maps and hidden files in it are passed over. NIfTI files are the channels of
-    one scan where names end in ``_0000``, ``_0001``, …. So are pictures where all of a folder carry such an ending, of
-    several scans, each with the same 2 to 8 numbers from ``_0000`` on. Other numbered pictures, such as the frames of
-    a film or the slices of a volume, are a scan each; the ending ``_0000`` is cut off where no other number occurs.
+    (``*_mask``, ``*_seg``, …), uncertainty maps and hidden files in it are passed over. Where it has none, its DICOM
+    series are taken, however deep they lie, else the files of its folders, one folder a scan as in BraTS.
+
+    Files of volumes are the channels of one scan where names end in ``_0000``, ``_0001``, …, or in names of modalities
+    (``_t1``, ``_flair``, see :data:`~maskmatch_med.io.channels.MODALITIES`). So are pictures where all of a folder
+    carry a number, of several scans, each with the same 2 to 8 numbers from ``_0000`` on. Other numbered pictures,
+    such as the frames of a film or the slices of a volume, are a scan each; the ending ``_0000`` is cut off where no
+    other number occurs.
 
     Args:
-        paths: files or folders.
-        channels: how many channels a scan has, where that is known: pictures with just that many numbers are grouped,
-            also those of a single scan.
+        paths: files, folders, or zip archives of DICOM files.
+        channels: how many channels a scan has, or their names, where that is known. Pictures with just that many
+            numbers are grouped, also those of a single scan. Modalities are grouped when the names are such, in the
+            order of the names, or when nothing is known.
 
     Raises:
         InputError: nothing was found, a file is of an unknown format, a channel is missing, or two scans share a name.
     """
     files: list[Path] = []
-    for path in paths:
-        files += _files_of(path)
-    unique = list(dict.fromkeys(files))
-    cases = group_channels([f for f in unique if nifti.is_nifti(f)])
-    for folder in dict.fromkeys(f.parent for f in unique):
-        cases += _group_rasters([f for f in unique if rasters.is_raster(f) and f.parent == folder], channels)
+    folders: list[DicomFolder] = []
+    for path in dict.fromkeys(paths):
+        for found in _gather(path):
+            if isinstance(found, Path):
+                files.append(found)
+            else:
+                folders.append(found)
+    unique = without_data_files(dict.fromkeys(files))
+    labels = [f for f in unique if is_named_as_label(f) and f not in paths]
+    scans = [f for f in unique if f not in set(labels)]
+    cases, names, notes = _group_volumes([f for f in scans if not rasters.is_raster(f)], channels)
+    count = len(channels) if isinstance(channels, Sequence) else channels
+    for folder in dict.fromkeys(f.parent for f in scans):
+        cases += _group_rasters([f for f in scans if rasters.is_raster(f) and f.parent == folder], count)
+    for dicom in folders:
+        cases += [CaseFiles(series.name, (dicom.path,), False, series) for series in dicom.series]
+        labels += [file.path for file in dicom.segmentations if not file.member]
+        notes += dicom.notes
     if not cases:
-        raise InputError("no scan was given" if not paths else f"no scan found in {paths[0]}: expected {READABLE}")
+        raise InputError(_nothing(paths, notes))
     _refuse_duplicates(cases)
-    return sorted(cases, key=lambda case: case.name)
+    return FoundScans(tuple(sorted(cases, key=lambda case: case.name)), names, tuple(labels), tuple(notes))
 
 
-def _files_of(path: Path) -> list[Path]:
-    if path.is_file():
-        if not is_readable(path):
-            raise InputError(f"cannot read {path}: expected {READABLE}")
-        return [path]
-    if not path.is_dir():
+def _nothing(paths: Sequence[Path], notes: Sequence[str]) -> str:
+    if not paths:
+        return "no scan was given"
+    what = f"no scan found in the folder {paths[0]}" if paths[0].is_dir() else f"no scan found in {paths[0]}"
+    return f"{what}: {notes[0]}" if notes else f"{what}: expected {READABLE}"
+
+
+def _gather(path: Path) -> Iterable[Path | DicomFolder]:
+    """The files of a path, labels among them, and its DICOM series."""
+    if path.is_dir():
+        return _gather_folder(image_folder(path))
+    if not path.is_file():
         raise InputError(f"there is no file or folder {path}")
-    found = [f for f in files_in(image_folder(path)) if not stem(f).lower().endswith(_RESULT_ENDINGS)]
-    if not found:
-        raise InputError(f"no scan found in the folder {path}: expected {READABLE}")
-    return found
+    if _is_dicom(path) or path.suffix.lower() == ".zip":
+        return _dicom(path)
+    if not is_readable(path):
+        raise InputError(f"cannot read {path}: expected {READABLE}")
+    return [path]
+
+
+def _gather_folder(folder: Path) -> list[Path | DicomFolder]:
+    direct = files_in(folder)
+    found: list[Path | DicomFolder] = [f for f in direct if not _is_dicom(f) and not _is_map(f)]
+    if len(direct) > len([f for f in direct if not _is_dicom(f)]):
+        return [*found, *_dicom(folder)]
+    if any(isinstance(f, Path) and not is_named_as_label(f) for f in found):
+        return found
+    series = _dicom(folder)
+    if series:
+        return [*found, *series]
+    inner = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    return [*found, *(f for one in inner for f in files_in(one) if not _is_map(f))]
+
+
+def _dicom(path: Path) -> list[DicomFolder]:
+    """The DICOM series of a path; nothing where it holds no DICOM file."""
+    from maskmatch_med.io.dicom import find_series, is_dicom  # noqa: PLC0415  (slow to import)
+
+    return [find_series(path)] if path.is_file() or is_dicom(path) else []
+
+
+def _is_dicom(path: Path) -> bool:
+    row = format_of(path)
+    return row is not None and row.name == "DICOM"
+
+
+def _is_map(path: Path) -> bool:
+    return strip_extension(path).lower().endswith(_MAPS_ENDING)
+
+
+def _group_volumes(
+    files: Sequence[Path], channels: int | Sequence[str] | None
+) -> tuple[list[CaseFiles], tuple[str, ...], list[str]]:
+    """The scans of these files, the names of their channels where endings name them, and a note that says so."""
+    if isinstance(channels, int):
+        return group_channels(files), (), []
+    groups = by_modality(files, channels)
+    cases = [CaseFiles(name, paths, False) for (_, name), paths in groups.cases.items()]
+    note = (
+        f"files ending in {', '.join(groups.names)} were taken as the channels of one scan; if they are scans of "
+        "their own, give --channels with one name"
+    )
+    return cases + group_channels(groups.rest), groups.names, [note] if cases and channels is None else []
 
 
 def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
@@ -107,11 +224,11 @@ def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
     Raises:
         InputError: a scan lacks a channel that others have, or two files are the same channel.
     """
-    matches = [(_CHANNEL.match(stem(f)), f) for f in files]
+    matches = [(_CHANNEL.match(strip_extension(f)), f) for f in files]
     if not any(m and int(m["channel"]) == 0 for m, _ in matches):
-        return [CaseFiles(stem(f), (f,), rasters.is_raster(f)) for f in files]
+        return [CaseFiles(strip_extension(f), (f,), rasters.is_raster(f)) for f in files]
     groups: dict[tuple[Path, str], dict[int, Path]] = {}
-    cases = [CaseFiles(stem(f), (f,), rasters.is_raster(f)) for m, f in matches if m is None]
+    cases = [CaseFiles(strip_extension(f), (f,), rasters.is_raster(f)) for m, f in matches if m is None]
     for match, file in matches:
         if match is None:
             continue
@@ -130,7 +247,7 @@ def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
 
 
 def _group_rasters(files: Sequence[Path], channels: int | None) -> list[CaseFiles]:
-    stems = [stem(f) for f in files]
+    stems = [strip_extension(f) for f in files]
     matches = [_CHANNEL.match(s) for s in stems]
     if _are_channels(matches, channels):
         return group_channels(files)

@@ -13,6 +13,10 @@ from maskmatch_med.volume import Array, Geometry
 
 UNJUDGED = 255
 """The label value of voxels that nobody has judged yet."""
+_LONE_255 = (
+    "the label {} holds the value 255, which is kept for voxels not judged; "
+    "number the classes 1, 2, … (a 0/255 mask: save its foreground as 1)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +83,18 @@ def from_file_values(array: Array, path: Path, unjudged: int | None) -> NDArray[
     """
     labels = as_uint8(array, f"the label {path}")
     if unjudged is None and labels.size and int(labels.max()) == UNJUDGED:
-        raise InputError(
-            f"the label {path} holds the value 255, which is kept for voxels not judged; "
-            "number the classes 1, 2, … (a 0/255 mask: save its foreground as 1)"
-        )
+        raise InputError(_LONE_255.format(path))
     if unjudged is not None and unjudged != UNJUDGED:
         labels = np.where(labels == unjudged, np.uint8(UNJUDGED), labels)
     return labels
+
+
+def refuse_lone_255(labels: LabelMap, path: Path) -> None:
+    """Refuse a label of 0 and 255 alone, of which nothing tells whether 255 is a class or "not judged".
+
+    Raises:
+        InputError: it holds 255 and no class.
+    """
+    values = set(labels.values)
+    if UNJUDGED in values and values <= {0, UNJUDGED}:
+        raise InputError(_LONE_255.format(path))

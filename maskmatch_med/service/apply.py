@@ -14,7 +14,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import EvaluateOptions, Evaluation
 from maskmatch_med.evaluation import evaluate as score_folder
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
-from maskmatch_med.io import CaseFiles, find_cases, read_volume, write_map, write_mask_png, write_segmentation
+from maskmatch_med.io import CaseFiles, find_cases, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import resolve_device
@@ -78,7 +78,7 @@ def predict(
     device = resolve_device(request.device)
     plan, network = folder.load(device)
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(path) for path in inputs]
-    cases = _selected(find_cases(sources, channels=len(plan.channel_names)), request.only)
+    cases = _selected(find_cases(sources, channels=plan.channel_names), request.only)
     _refuse_to_overwrite(cases, Path(out))
     found_best = folder.metrics().get("inference", {})
     options = PredictOptions(
@@ -128,7 +128,7 @@ def _selected(cases: list[CaseFiles], only: Sequence[str] | None) -> list[CaseFi
 
 
 def _fitting_volume(case: CaseFiles, plan: Plan) -> Volume:
-    volume = read_volume(case.channels, channels=len(plan.channel_names))
+    volume = case.read(channels=len(plan.channel_names))
     if volume.channels != len(plan.channel_names):
         raise InputError(
             f"{case.channels[0]} has {volume.channels} channels, the model was trained on "

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import nifti, read_volume, write_map
+from maskmatch_med.io import nifti, read_volume
 from maskmatch_med.io.atomic import copy_file
-from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.study.sources import serves_as_it_is
 from maskmatch_med.volume import Geometry, Volume
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -50,11 +50,6 @@ def check_name(name: str, what: Literal["case", "model"] = "case") -> None:
         raise InputError(f"the {what} name {name!r} cannot be used as a file name on every system; {way_out}")
 
 
-def format_of(path: Path) -> str:
-    """Short name of a file's format, from its ending."""
-    return "nifti" if nifti.is_nifti(path) else path.suffix.lower().lstrip(".")
-
-
 def write_images(
     root: Path, name: str, image: Sequence[Path] | Volume, *, link: bool
 ) -> tuple[tuple[int, int, int], list[str]]:
@@ -66,11 +61,10 @@ def write_images(
     targets = root / "imagesTr"
     if isinstance(image, Volume):
         for channel in range(image.channels):
-            write_map(targets / f"{name}_{channel:04d}.nii.gz", image.array[channel], image.geometry)
+            nifti.write_scan(targets / f"{name}_{channel:04d}.nii.gz", image.array[channel], image.geometry)
         return image.geometry.shape, []
-    if any(is_raster(path) for path in image):
-        volume = read_volume(image)
-        return write_images(root, name, volume, link=link)[0], []
+    if not all(serves_as_it_is(path) for path in image):
+        return write_images(root, name, read_volume(image), link=link)
     geometry = nifti.read_geometry(image[0])
     notes = []
     for channel, path in enumerate(image):
@@ -83,18 +77,16 @@ def channel_count(image: Sequence[Path] | Volume) -> int:
     """Number of channels that these files or this scan bring."""
     if isinstance(image, Volume):
         return image.channels
-    if any(is_raster(path) for path in image):
-        return read_volume(image).channels
-    return len(image)
+    return len(image) if all(serves_as_it_is(path) for path in image) else read_volume(image).channels
 
 
 def _place(path: Path, target: Path, geometry: Geometry, first: Path, *, link: bool) -> list[str]:
     if not nifti.read_geometry(path).same_grid(geometry):
         resampled = read_volume([first, path])
-        write_map(target, resampled.array[-1], geometry)
+        nifti.write_scan(target, resampled.array[-1], geometry)
         return [f"{path.name} was resampled to the grid of {first.name}"]
     if len(nifti.axes(path)) != 3:
-        write_map(target, read_volume(path).array[0], geometry)
+        nifti.write_scan(target, read_volume(path).array[0], geometry)
         return [f"{path.name} was stored with {len(nifti.axes(path))} axes and written with 3"]
     if not path.name.lower().endswith(".gz"):
         nifti.compress(path, target)

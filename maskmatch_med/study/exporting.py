@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import read_labels, write_mask_png
 from maskmatch_med.io.atomic import copy_file
-from maskmatch_med.io.cases import stem
+from maskmatch_med.io.formats import strip_extension
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.settings import write_dataset_json
@@ -89,7 +89,7 @@ def _as_slice(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _picture_names(cases: Iterable[Case]) -> dict[str, str]:
     """File name without extension of each case: that of its source, or of the case where two sources share one."""
     cases = list(cases)
-    stems = [stem(Path(case.source_name)) if case.is_raster else case.name for case in cases]
+    stems = [strip_extension(Path(case.source_name)) if case.is_raster else case.name for case in cases]
     return {c.name: s if stems.count(s) == 1 else c.name for c, s in zip(cases, stems, strict=True)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,34 @@ import numpy as np
 from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import MaskCode, nifti, read_volume
 from maskmatch_med.io.rasters import is_raster
-from maskmatch_med.study.admission import SourceInfo, check_name, format_of
+from maskmatch_med.io.segmentations import segments_of
+from maskmatch_med.study import versions
+from maskmatch_med.study.admission import SourceInfo, check_name
+from maskmatch_med.study.classes import with_names_of_people
 from maskmatch_med.study.labelling import LabelReader
-from maskmatch_med.study.layouts import FoundCase, detect
+from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Selection, group_of, select
-from maskmatch_med.study.records import MaskColours, SourceRecord, file_sha256
+from maskmatch_med.study.pairing import FoundCase
+from maskmatch_med.study.records import MaskColours, SourceRecord
 from maskmatch_med.study.settings import names_to_labels
+from maskmatch_med.study.sources import SourceReader, case_sha256, content_sha256, source_format, source_name
 from maskmatch_med.study.study import Study
+from maskmatch_med.study.versions import Authorship
 from maskmatch_med.volume import Volume
 
 Progress = Callable[[int, int, str], None]
 """Told (steps done, steps in all, what is being done)."""
+_KINDS_OF_CHANGE = (
+    "by nearest neighbour",
+    "was resampled to the grid of",
+    "less than half a voxel off",
+    "with other axes",
+    "a part of its scan's grid",
+    "renumbered by name",
+    "only",
+    "the magnitude was taken",
+)
+"""What notes of many scans have in common, so that one of them is shown for all."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +72,49 @@ def import_scans(
     source, root, options = Path(source), Path(root), options or ImportOptions()
     if root.exists() and source.exists() and source.resolve() == root.resolve():
         raise InputError(f"the source and the study are the same folder {root}; give the study a place of its own")
-    selection = select(detect(source, options.labels_dir), options)
+    selection = select(detect(source, options.labels_dir, options.channels), options)
     study = Study.open(root) if root.is_dir() and any(root.iterdir()) else None
     groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
     steps = _Steps(progress, 2 * len(selection.found.cases))
     job = _Job(study, selection, options, _label_reader(study, selection, options))
     checked = [job.check(case, steps) for case in selection.found.cases]
     if study is None:
+        labels = job.labels
         study = Study.create(
-            root, channel_names=job.channel_names, label_names=job.labels.label_names, name=selection.found.name
+            root,
+            channel_names=job.channel_names,
+            label_names=labels.label_names,
+            name=selection.found.name,
+            label_colours=labels.colours,
         )
     elif job.labels.label_names != study.label_names:
-        study.set_label_names(job.labels.label_names)
+        study.set_label_names(job.labels.label_names, job.labels.colours)
+    changes = _Changes()
     with study.editing():
         for item in checked:
             steps.next(f"importing {item.case.name}")
-            _write(study, item, job, groups[item.case.name])
-    return _summary(study, selection, checked, groups if options.group else {})
+            changes.add(_write(study, item, job, groups[item.case.name]))
+    return _summary(study, selection, checked, groups if options.group else {}, changes)
+
+
+class _Changes:
+    """What was changed on the way in: each kind of sentence with how often it was said, and its first example."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def add(self, notes: Iterable[tuple[str, str]]) -> None:
+        """Count notes, given as (name of the scan, sentence)."""
+        for case, note in notes:
+            kind = next((kind for kind in _KINDS_OF_CHANGE if kind in note), note)
+            first, count = self._first.get(kind, (f"{case}: {note}", 0))
+            self._first[kind] = (first, count + 1)
+
+    def sentences(self) -> list[str]:
+        """One sentence a kind."""
+        return [
+            f"{note} (and {count - 1} more of this kind)" if count > 1 else note for note, count in self._first.values()
+        ]
 
 
 class _Steps:
@@ -89,10 +132,14 @@ class _Job:
 
     def __init__(self, study: Study | None, selection: Selection, options: ImportOptions, labels: LabelReader) -> None:
         self.study, self.selection, self.options, self.labels = study, selection, options, labels
-        self.channel_names = study.channel_names if study else options.channels or selection.found.channel_names or ()
-        if study and options.channels and options.channels != study.channel_names:
+        given = options.channel_names
+        self.channel_names = study.channel_names if study else given or selection.found.channel_names or ()
+        self.scans = SourceReader(options.frames, options.magnitude, len(self.channel_names) or None)
+        self.begun = frozenset(study.folder.incomplete_names() if study else ())
+        wanted = given or (selection.found.channel_names if selection.found.layout == "folder" else None)
+        if study and wanted and wanted != study.channel_names:
             raise InputError(
-                f"the study's channels are {', '.join(study.channel_names)}, not {', '.join(options.channels)}; "
+                f"the study's channels are {', '.join(study.channel_names)}, not {', '.join(wanted)}; "
                 "import scans of another kind into a study of their own"
             )
         self._taken = {name.casefold(): name for name in (case.name for case in study.cases())} if study else {}
@@ -104,20 +151,17 @@ class _Job:
         twin = self._taken.setdefault(case.name.casefold(), case.name)
         if twin != case.name:
             raise StudyError(f"{case.files[0]} would be the case {case.name} beside {twin}; rename one of them")
-        for path in case.files:
-            if not path.is_file():
-                raise InputError(f"there is no file {path}, which dataset.json lists")
-        hashes = tuple(file_sha256(path) for path in case.files)
+        hashes = case_sha256(case)
         record = self._record(case.name)
         write_image = self._is_new(case, hashes, record)
         geometry = self._check_image(case).geometry if write_image else None
         wanted = case.label is not None and case.name in self.selection.with_label
         if not wanted or case.label is None:
             return _Checked(case, hashes, write_image, False, None)
-        label_hash = file_sha256(case.label)
+        label_hash = content_sha256(case.label)
         write_label = self._label_is_new(case, label_hash, record)
         if write_label:
-            self.labels.read(case.label, geometry or read_scan(case).geometry)
+            self.labels.read(case.label, geometry or self.scans.read(case).geometry)
         return _Checked(case, hashes, write_image, write_label, label_hash)
 
     def _record(self, name: str) -> SourceRecord | None:
@@ -131,7 +175,7 @@ class _Job:
         if record is None:
             self._refuse_other_images(case)
             return True
-        return case.name in self.study.folder.incomplete_names()
+        return case.name in self.begun
 
     def _refuse_other_images(self, case: FoundCase) -> None:
         """Images without a sidecar are what an interrupted import left, or another program's: those must be equal."""
@@ -141,7 +185,7 @@ class _Job:
         paths = [images / f"{case.name}_{channel:04d}.nii.gz" for channel in range(len(self.channel_names))]
         there = [(channel, path) for channel, path in enumerate(paths) if path.exists()]
         if there:
-            scan = read_scan(case).array
+            scan = self.scans.read(case).array
             for channel, path in there:
                 old = read_volume(path).array[0]
                 if channel >= len(scan) or not np.array_equal(old, scan[channel], equal_nan=True):
@@ -154,7 +198,7 @@ class _Job:
         )
 
     def _check_image(self, case: FoundCase) -> Volume:
-        scan = read_scan(case)
+        scan = self.scans.read(case)
         if not self.channel_names:
             self.channel_names = default_channel_names(scan.channels, case.is_raster)
         if scan.channels != len(self.channel_names):
@@ -175,15 +219,6 @@ class _Job:
         return not (self.study and self.study.versions(case.name))
 
 
-def read_scan(case: FoundCase) -> Volume:
-    """Read a scan of a source; a 4D file, as MSD has them, is split into its channels.
-
-    Raises:
-        InputError: a file cannot be used.
-    """
-    return read_volume(case.files, channels=nifti.axes(case.files[0])[3] if _is_stacked(case) else None)
-
-
 def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
     """Names for channels that nothing names: nnU-Net's R, G, B for coloured pictures, else numbered."""
     if count == 1:
@@ -193,20 +228,17 @@ def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
     return tuple(f"channel_{channel}" for channel in range(count))
 
 
-def _is_stacked(case: FoundCase) -> bool:
-    return case.stacked and len(case.files) == 1 and not case.is_raster and nifti.has_fourth_axis(case.files[0])
-
-
 def _label_reader(study: Study | None, selection: Selection, options: ImportOptions) -> LabelReader:
     found = selection.found
     pool = [case.label for case in found.cases if case.label]
     declared = names_to_labels(options.label_names) if options.label_names else found.label_names
     code = _mask_code(study, [path for path in pool if is_raster(path)])
-    reader = LabelReader(declared or {}, found.unjudged, code)
+    described = with_names_of_people(segments_of(pool))
+    reader = LabelReader(declared or {}, found.unjudged, code, described, options.resample)
     if study is None:
-        return reader if declared else reader.with_names_found(pool)
+        return reader.named(declared) if declared else reader.with_names_found(pool)
     if not study.labelled_cases():
-        return reader if declared else reader.keeping(study.label_names, pool)
+        return reader.named(declared) if declared else reader.keeping(study.label_names, pool)
     if declared and declared != study.label_names:
         raise InputError(
             f"the classes {declared} are not those of the study, {study.label_names}; "
@@ -224,38 +256,52 @@ def _mask_code(study: Study | None, masks: list[Path]) -> MaskCode | None:
     return MaskCode.of(masks) if masks else None
 
 
-def _write(study: Study, item: _Checked, job: _Job, group: str | None) -> None:
+def _write(study: Study, item: _Checked, job: _Job, group: str | None) -> list[tuple[str, str]]:
+    """Write what is new of a scan; gives what was changed on the way, as (name, sentence)."""
     case = item.case
+    said: list[str] = []
     if item.write_image:
-        info = SourceInfo(case.files[0].name, format_of(case.files[0]), case.is_raster, item.sha256)
-        image = read_scan(case) if case.is_raster or _is_stacked(case) else case.files
+        notes = job.scans.notes(case)
+        files = job.scans.as_stored(case)
+        # Channels on other grids are noted where the files themselves are placed.
+        info = SourceInfo(
+            source_name(case), source_format(case), case.is_raster, item.sha256, () if files is not None else notes
+        )
+        image = job.scans.read(case) if files is None else files
         study.add_case(case.name, image, source=info, group=group, link=job.options.link, resume=True)
+        said += notes
     elif job.options.group is not None:
         study.set_group(case.name, group)
-    if case.label is None or item.label_sha256 is None:
-        return
+    if case.label is not None and item.label_sha256 is not None:
+        said += _write_label(study, item, case.label, job)
+    return [(case.name, note) for note in said]
+
+
+def _write_label(study: Study, item: _Checked, path: Path, job: _Job) -> tuple[str, ...]:
+    name = item.case.name
     notes: tuple[str, ...] = ()
     if item.write_label:
-        label, note = job.labels.read(case.label, nifti.read_geometry(study.case(case.name).image_paths[0]))
-        study.add_label(case.name, label.array, source="import")
-        notes = (note,) if note else ()
-    record = study.source(case.name)
+        label, notes = job.labels.read(path, nifti.read_geometry(study.folder.image_paths(name)[0]))
+        authorship = Authorship("import", notes=notes)
+        versions.add_version(study.root, name, label, study.label_names, authorship)
+    record = study.source(name)
     if record is not None and record.label_sha256 is None:
-        code = job.labels.code if is_raster(case.label) else None
+        code = job.labels.code if is_raster(path) else None
         colours = MaskColours(kind=code.kind, levels=code.levels, colours=code.colours) if code else None
         study.remember_source(
-            case.name,
-            label_name=case.label.name,
+            name,
+            label_name=path.name,
             label_sha256=item.label_sha256,
             mask_colours=colours,
             notes=(*record.notes, *notes),
         )
+    return notes
 
 
 def _summary(
-    study: Study, selection: Selection, checked: list[_Checked], groups: dict[str, str | None]
+    study: Study, selection: Selection, checked: list[_Checked], groups: dict[str, str | None], changes: _Changes
 ) -> ImportSummary:
-    notes = list(selection.found.notes)
+    notes = [*selection.found.notes, *changes.sentences(), *_few_labels(study)]
     alone = [name for name, group in groups.items() if group is None]
     if alone:
         notes.append(f"--group does not match {len(alone)} names, such as {alone[0]}; each stands alone")
@@ -272,3 +318,20 @@ def _summary(
         left_out=selection.left_out,
         notes=tuple(notes),
     )
+
+
+def _few_labels(study: Study) -> list[str]:
+    """What a study of one scan, or with one label, can and cannot give."""
+    cases = study.cases()
+    if len(cases) == 1:
+        return [
+            "this study has one scan: training can learn to repeat its label and shows that everything runs, but no "
+            "scan is left to validate on or to learn from without label, so its scores say nothing of other scans; "
+            "import more, labelled or not"
+        ]
+    if sum(case.label is not None for case in cases) == 1:
+        return [
+            "one scan has a label: training uses it and learns from the others without label, but nothing is left to "
+            "validate on; label two or three more before you trust its scores"
+        ]
+    return []

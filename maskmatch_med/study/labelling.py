@@ -1,15 +1,21 @@
-"""Read the labels of a source: values or colours to classes, on the scan's grid."""
+"""Read the labels of a source: values, names or colours to classes, on the scan's grid."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from maskmatch_med.io import LabelMap, MaskCode, read_labels
+import numpy as np
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.io import LabelMap, MaskCode
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.io.rasters import is_raster
-from maskmatch_med.study.alignment import on_grid, refuse_unknown_values
+from maskmatch_med.io.segmentations import read_segmentation
+from maskmatch_med.io.segments import Segment, Segmentation
+from maskmatch_med.study.alignment import placed, refuse_unknown_values
+from maskmatch_med.study.classes import class_of, classes_named, refuse_other_names, values_agree
 from maskmatch_med.study.settings import check_label_names
 from maskmatch_med.volume import Geometry
 
@@ -23,37 +29,54 @@ class LabelReader:
 
     Args:
         label_names: class name to value.
-        unjudged: the value of NIfTI labels that stands for "not judged".
+        unjudged: the value of plain label maps that stands for "not judged".
         code: how the pixels of mask pictures become classes.
+        described: the segments of the label files that name their classes.
+        resample: whether labels on another grid may be resampled.
+        colours: class name to ``#rrggbb``.
     """
 
     label_names: dict[str, int]
-    unjudged: int | None
-    code: MaskCode | None
+    unjudged: int | None = None
+    code: MaskCode | None = None
+    described: Mapping[Path, tuple[Segment, ...]] = field(default_factory=dict)
+    resample: bool = False
+    colours: Mapping[str, str] = field(default_factory=dict)
 
-    def read(self, path: Path, geometry: Geometry) -> tuple[LabelMap, str | None]:
+    def read(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
         """Read one label onto its scan's grid.
 
         Returns:
-            The labels, and what was done to lay them on the grid, in a sentence.
+            The labels, and what was done to them, in sentences.
 
         Raises:
             InputError: unreadable, not on the scan's grid, or with values that are no class.
         """
-        labels, note = on_grid(self._load(path), geometry, path)
-        refuse_unknown_values(labels, self.label_names, path)
-        return labels, note
+        stored = self._load(path)
+        labels, renumbered = self._as_classes(stored.labels, path)
+        laid, note = placed(replace(stored, labels=labels), geometry, path, resample=self.resample)
+        refuse_unknown_values(laid, self.label_names, path)
+        return laid, tuple(filter(None, (renumbered, note)))
 
     def named(self, label_names: dict[str, int]) -> LabelReader:
-        """The same reader with other class names."""
+        """The same reader with these class names.
+
+        Raises:
+            InputError: a label file names another class, or names say what plain values beside them do not.
+        """
+        refuse_other_names(self.described, label_names)
         return replace(self, label_names=label_names)
 
     def with_names_found(self, paths: Sequence[Path]) -> LabelReader:
-        """Name the classes after the highest value in these labels: foreground, or class_1, class_2, …
+        """Name the classes as the label files do, else after the highest value: foreground, or class_1, class_2, …
 
         Raises:
             InputError: a label is unreadable, or there are more than 253 classes.
         """
+        if self.described:
+            found = classes_named(self.described)
+            check_label_names(found.label_names, str(paths[0].parent))
+            return replace(self.named(found.label_names), colours=found.colours)
         highest = 1
         if self.code is not None and self.code.classes is not None:
             highest = max(highest, self.code.classes - 1)
@@ -67,23 +90,56 @@ class LabelReader:
     def keeping(self, label_names: dict[str, int], paths: Sequence[Path]) -> LabelReader:
         """Keep these class names, and add ``class_3`` or alike for values above them that occur in these labels.
 
-        ``foreground`` alone is what a study without any label is given, so it gives way to numbered names.
+        ``foreground`` alone is what a study without any label is given, so it gives way to the names found.
 
         Raises:
-            InputError: as :meth:`with_names_found`.
+            InputError: as :meth:`with_names_found`, or a label file names a class that is not among them.
         """
-        found = self.with_names_found(paths).label_names
-        if len(found) <= len(label_names):
+        if self.described and label_names != UNNAMED:
             return self.named(label_names)
-        if label_names == UNNAMED:
-            return self.named(found)
-        more = {name: value for name, value in found.items() if value > max(label_names.values())}
+        reader = self.with_names_found(paths)
+        if self.described or (label_names == UNNAMED and len(reader.label_names) > len(label_names)):
+            return reader
+        if len(reader.label_names) <= len(label_names):
+            return self.named(label_names)
+        more = {name: value for name, value in reader.label_names.items() if value > max(label_names.values())}
         extended = {**label_names, **more}
         check_label_names(extended, str(paths[0].parent))
         return self.named(extended)
 
     def _highest(self, path: Path) -> int:
-        return max((value for value in self._load(path).values if value != UNJUDGED), default=0)
+        return max((value for value in self._load(path).labels.values if value != UNJUDGED), default=0)
 
-    def _load(self, path: Path) -> LabelMap:
-        return read_labels(path, unjudged=self.unjudged, code=self.code if is_raster(path) else None)
+    def _load(self, path: Path) -> Segmentation:
+        return read_segmentation(path, unjudged=self.unjudged, code=self.code if is_raster(path) else None)
+
+    def _as_classes(self, labels: LabelMap, path: Path) -> tuple[LabelMap, str | None]:
+        """The file's own values as the study's, and a sentence where they differ."""
+        segments = self.described.get(path)
+        if segments is None:
+            self._refuse_unclear(path)
+            return labels, None
+        table = np.arange(256, dtype=np.uint8)
+        known = {0, UNJUDGED}
+        moved = []
+        for segment in segments:
+            table[segment.value] = class_of(segment, self.label_names)
+            known.add(segment.value)
+            if table[segment.value] != segment.value:
+                moved.append(f"{segment.name} {segment.value} to {table[segment.value]}")
+        odd = next((value for value in labels.values if value not in known), None)
+        if odd is not None:
+            raise InputError(
+                f"the label {path} holds the value {odd}, which its description does not name; name it there"
+            )
+        note = f"the values of {path.name} were renumbered by name: {', '.join(moved)}" if moved else None
+        return LabelMap(table[labels.array], labels.geometry), note
+
+    def _refuse_unclear(self, path: Path) -> None:
+        """Values alone tell the class only where the files that name theirs agree on the values."""
+        if self.described and not values_agree(self.described, self.label_names):
+            named = next(iter(self.described))
+            raise InputError(
+                f"the label {path} names no classes, and the files that do, such as {named}, give them differing "
+                "values; name its classes too, such as by an ITK-SNAP label description beside it"
+            )

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import find_cases
-from maskmatch_med.io.cases import (
-    IMAGE_FOLDERS,
-    LABEL_ENDINGS,
-    LABEL_FOLDERS,
-    CaseFiles,
-    files_in,
-    group_channels,
-    stem,
-)
+from maskmatch_med.io.cases import files_in, group_channels
+from maskmatch_med.io.formats import strip_extension
 from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.study.pairing import Channels, FoundCase, in_folder, with_label
 from maskmatch_med.study.settings import IGNORE, check_label_names
-
-
-@dataclass(frozen=True)
-class FoundCase:
-    """One scan of a source.
-
-    Args:
-        name: its name.
-        files: one file a channel; one file with all channels for a coloured picture or a 4D file of an MSD data set.
-        label: its label file.
-        is_raster: whether it is a 2D picture.
-        stacked: whether a fourth axis of the file holds channels, as MSD stores them.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    label: Path | None
-    is_raster: bool
-    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,12 +40,13 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def detect(source: Path, labels_dir: Path | None = None) -> Found:
-    """Find the scans and labels of a source; nothing is read but names and dataset.json.
+def detect(source: Path, labels: Path | None = None, channels: Channels = None) -> Found:
+    """Find the scans and labels of a source; nothing is read but names, dataset.json and the headers of DICOM files.
 
     Args:
-        source: a data set folder, a folder of scans, or one scan file.
-        labels_dir: where the labels lie, when not where they are looked for.
+        source: a data set folder, a folder of scans or DICOM files, a zip archive of them, or one scan file.
+        labels: where the labels lie, when not where they are looked for: a folder, or the file of the only scan.
+        channels: names of the channels, or a pattern for the files of each.
 
     Raises:
         InputError: no scan was found, dataset.json cannot be used, or none of the labels belongs to a scan.
@@ -78,13 +54,14 @@ def detect(source: Path, labels_dir: Path | None = None) -> Found:
     if not source.exists():
         raise InputError(f"there is no file or folder {source}")
     declared = source / "dataset.json"
-    if labels_dir is None and declared.is_file():
+    if labels is None and not isinstance(channels, Mapping) and declared.is_file():
         content = _read_json(declared)
         if "channel_names" in content and "file_ending" in content:
             return _nnunet(source, content)
         if "labels" in content and ("modality" in content or "training" in content):
             return _msd(source, content)
-    return _folder(source, labels_dir)
+    found = in_folder(source, labels, channels)
+    return Found("folder", strip_extension(source), found.cases, found.channel_names, notes=found.notes)
 
 
 def _nnunet(source: Path, content: Mapping[str, Any]) -> Found:
@@ -95,7 +72,7 @@ def _nnunet(source: Path, content: Mapping[str, Any]) -> Found:
     else:
         folder = source / "imagesTr"
         files = [f for f in files_in(folder) if f.name.endswith(ending)] if folder.is_dir() else []
-        cases = [_with_label(case, source / "labelsTr" / f"{case.name}{ending}") for case in group_channels(files)]
+        cases = [with_label(case, source / "labelsTr" / f"{case.name}{ending}") for case in group_channels(files)]
     if not cases:
         raise InputError(f"no scan found in {source / 'imagesTr'}: expected NAME_0000{ending}")
     labels, unjudged = _named_values(content["labels"], where)
@@ -125,7 +102,7 @@ def _msd(source: Path, content: Mapping[str, Any]) -> Found:
     if isinstance(training, list) and training:
         cases = [_msd_entry(source, entry, where) for entry in training if not _is_hidden(entry)]
     else:
-        bare = [_with_label(case, source / "labelsTr" / case.channels[0].name) for case in find_cases([source])]
+        bare = [with_label(case, source / "labelsTr" / case.channels[0].name) for case in find_cases([source])]
         cases = [replace(case, stacked=True) for case in bare]
     names = [case.name for case in cases]
     if len(set(names)) != len(names):
@@ -154,64 +131,7 @@ def _msd_entry(source: Path, entry: Any, where: Path) -> FoundCase:
     for path in filter(None, (image, label)):
         if not path.is_file():
             raise InputError(f"{where} lists {path}, which does not exist; complete the data set or correct the list")
-    return FoundCase(stem(image), (image,), label, is_raster(image), stacked=True)
-
-
-def _folder(source: Path, labels_dir: Path | None) -> Found:
-    cases = find_cases([source])
-    folder = labels_dir or _label_folder(source)
-    if folder is None:
-        return Found("folder", source.name, tuple(_with_label(case, None) for case in cases))
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder} with labels")
-    beside = labels_dir is None and folder.parent != source
-    try:
-        labels = _labels_by_name(folder, cases)
-        found = tuple(_with_label(case, labels.get(case.name)) for case in cases)
-        if labels and not any(case.label for case in found):
-            raise InputError(
-                f"none of the {len(labels)} labels in {folder} is named as a scan of {source}; rename them"
-            )
-    except InputError as error:
-        if not beside:
-            raise
-        note = f"no label was imported: {error}, or name the folder of the right ones by --labels"
-        return Found("folder", source.name, tuple(_with_label(case, None) for case in cases), notes=(note,))
-    if not labels and labels_dir:
-        raise InputError(f"no label found in {folder}; expected one file a scan, named as the scan")
-    lost = sorted(set(labels) - {case.name for case in cases})
-    notes = (f"{len(lost)} labels without a scan were passed over, such as {lost[0]}",) if lost else ()
-    return Found("folder", source.name, found, notes=notes)
-
-
-def _label_folder(source: Path) -> Path | None:
-    """``masks`` or alike in the source; beside it where the source is a folder of images itself."""
-    places = [source] if any((source / name).is_dir() for name in IMAGE_FOLDERS) else [source, source.parent]
-    for place in places if source.is_dir() else []:
-        for name in LABEL_FOLDERS:
-            if (place / name).is_dir() and place / name != source:
-                return place / name
-    return None
-
-
-def _labels_by_name(folder: Path, cases: Sequence[CaseFiles]) -> dict[str, Path]:
-    """The label files by the name of the scan they belong to: the same name, or with ``_mask`` or alike behind it."""
-    own = {path for case in cases for path in case.channels}
-    labels: dict[str, Path] = {}
-    for path in files_in(folder):
-        if path in own:
-            continue
-        name = stem(path)
-        ending = next((e for e in LABEL_ENDINGS if name.lower().endswith(e)), "")
-        key = name[: -len(ending)] if ending else name
-        if key in labels:
-            raise InputError(f"{labels[key]} and {path} are both labels of {key}; remove one of them")
-        labels[key] = path
-    return labels
-
-
-def _with_label(case: CaseFiles, label: Path | None) -> FoundCase:
-    return FoundCase(case.name, case.channels, label if label and label.is_file() else None, case.is_raster)
+    return FoundCase(strip_extension(image), (image,), label, is_raster(image), stacked=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

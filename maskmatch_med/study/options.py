@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.study.layouts import Found
+from maskmatch_med.study.pairing import Channels
 
 
 @dataclass(frozen=True)
@@ -16,22 +17,35 @@ class ImportOptions:
     """How scans are imported.
 
     Args:
-        labels_dir: folder of the labels, when not found by itself.
+        labels_dir: folder of the labels, when not found by itself; or the label file of the only scan.
         label_names: names of the classes 1, 2, …; as declared or numbered where not given.
-        channels: names of the channels; as declared or numbered where not given.
+        channels: names of the channels, or for each name the pattern of its files, such as
+            ``{"t1": "*_t1.nii.gz", "flair": "*_flair.nii.gz"}``; as declared, as file names end, or numbered where not
+            given.
         splits: a ``splits.json`` with ``label_order`` and ``test``.
         labelled: only the first so many of ``label_order`` come in with their label; all where not given.
         group: regular expression found in the case name; its first group, or else the whole match, names the patient.
         link: let images that can serve as they are be the same files, instead of copies.
+        resample: bring labels on another grid of the same space to their scan's by nearest neighbour.
+        frames: which entries of a fourth axis become channels, counted from 0.
+        magnitude: read complex values as their magnitude.
     """
 
     labels_dir: Path | None = None
     label_names: tuple[str, ...] | None = None
-    channels: tuple[str, ...] | None = None
+    channels: Channels = None
     splits: Path | None = None
     labelled: int | None = None
     group: str | None = None
     link: bool = False
+    resample: bool = False
+    frames: tuple[int, ...] | None = None
+    magnitude: bool = False
+
+    @property
+    def channel_names(self) -> tuple[str, ...] | None:
+        """The names of the channels, where they were given."""
+        return tuple(self.channels) if self.channels else None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class LabelVersion(_Frozen):
         label_names: class names and values at the time.
         sha256: hash of the NIfTI file's bytes.
         path: the NIfTI file; 255 = not judged.
+        notes: what was changed on the way in, in sentences.
     """
 
     case: str
@@ -88,6 +89,7 @@ class LabelVersion(_Frozen):
     label_names: dict[str, int]
     sha256: str
     path: Path = Field(exclude=True)
+    notes: tuple[str, ...] = ()
 
     @property
     def judged(self) -> Judged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from maskmatch_med.io.atomic import write_text
 
 IGNORE = "ignore"
 FILE_ENDING = ".nii.gz"
+COLOURS = "label_colours"
+"""Our own key of dataset.json, which nnU-Net passes over."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class StudySettings:
         name: of the study.
         channel_names: one a channel, in order.
         label_names: class name to value, background 0, values without gaps, no ``ignore``.
+        label_colours: class name to ``#rrggbb``, for the classes whose makers gave them one.
 
     Raises:
         InputError: a name is missing or doubled, or the values have gaps.
@@ -31,6 +34,7 @@ class StudySettings:
     name: str
     channel_names: tuple[str, ...]
     label_names: dict[str, int]
+    label_colours: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.channel_names:
@@ -104,7 +108,8 @@ def read_settings(root: Path) -> StudySettings:
     try:
         label_names = {str(k): int(v) for k, v in labels.items() if k != IGNORE}
         ordered = tuple(str(channels[key]) for key in sorted(channels, key=int))
-        return StudySettings(str(content.get("name", root.name)), ordered, label_names)
+        colours = {str(name): str(colour) for name, colour in dict(content.get(COLOURS, {})).items()}
+        return StudySettings(str(content.get("name", root.name)), ordered, label_names, colours)
     except (TypeError, ValueError) as error:
         raise StudyError(f"cannot use {root / 'dataset.json'}: {error}") from error
 
@@ -139,6 +144,8 @@ def write_dataset_json(root: Path, settings: StudySettings, labelled: Sequence[s
             for case in labelled
         },
     }
+    if settings.label_colours:
+        new[COLOURS] = {name: colour for name, colour in settings.label_colours.items() if name in labels}
     if new == old:
         return False
     write_text(path, json.dumps(new, indent=1, ensure_ascii=False) + "\n")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import LabelMap, nifti
 from maskmatch_med.io.labels import UNJUDGED, as_uint8
+from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.study import admission, versions
 from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.alignment import refuse_unknown_values
@@ -22,8 +23,9 @@ from maskmatch_med.study.case import Case
 from maskmatch_med.study.catalogue import write_catalogue
 from maskmatch_med.study.folder import CaseFolder
 from maskmatch_med.study.lock import FolderLock
-from maskmatch_med.study.records import LabelVersion, SourceRecord, file_sha256, save_record
+from maskmatch_med.study.records import LabelVersion, SourceRecord, save_record
 from maskmatch_med.study.settings import StudySettings, check_label_names, read_settings, write_dataset_json
+from maskmatch_med.study.sources import content_sha256, short_format
 from maskmatch_med.study.versions import Authorship
 from maskmatch_med.study.view import LabelView
 from maskmatch_med.volume import Array, Volume
@@ -49,6 +51,7 @@ class Study:
         channel_names: Sequence[str],
         label_names: Mapping[str, int],
         name: str | None = None,
+        label_colours: Mapping[str, str] | None = None,
     ) -> Study:
         """Make an empty study.
 
@@ -57,13 +60,15 @@ class Study:
             channel_names: one a channel, in order.
             label_names: class name to value: background 0, then 1, 2, … without gaps.
             name: the folder's name where not given.
+            label_colours: class name to ``#rrggbb``, for classes that have one.
 
         Raises:
             StudyError: the folder holds something.
             InputError: the names cannot be used.
         """
         root = Path(root)
-        settings = StudySettings(name or root.name, tuple(channel_names), dict(label_names))
+        colours = dict(label_colours or {})
+        settings = StudySettings(name or root.name, tuple(channel_names), dict(label_names), colours)
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise StudyError(f"{root} exists and is not an empty folder; choose another place for the study")
         for folder in ("imagesTr", "labelsTr", "history", "sources", "models", "predictions"):
@@ -117,6 +122,11 @@ class Study:
     def label_names(self) -> dict[str, int]:
         """Class name to value, background 0; without nnU-Net's ``ignore``."""
         return dict(self._settings.label_names)
+
+    @property
+    def label_colours(self) -> dict[str, str]:
+        """Class name to ``#rrggbb``, for the classes whose makers gave them a colour."""
+        return dict(self._settings.label_colours)
 
     @property
     def spatial_dims(self) -> Literal[2, 3]:
@@ -251,8 +261,8 @@ class Study:
         with self.editing():
             return versions.add_version(self.root, name, label, self.label_names, authorship)
 
-    def set_label_names(self, label_names: Mapping[str, int]) -> None:
-        """Rename or add classes.
+    def set_label_names(self, label_names: Mapping[str, int], colours: Mapping[str, str] | None = None) -> None:
+        """Rename or add classes, with their colours where given.
 
         Raises:
             InputError: the values have gaps, or a label uses a value that would no longer be declared.
@@ -263,7 +273,8 @@ class Study:
                 label = case.read_label()
                 if label is not None:
                     refuse_unknown_values(label, label_names, f"the label of {case.name}")
-            self._settings = replace(self._settings, label_names=dict(label_names))
+            kept = self.label_colours | dict(colours or {})
+            self._settings = replace(self._settings, label_names=dict(label_names), label_colours=kept)
 
     def set_group(self, name: str, group: str | None) -> None:
         """Put a case into a patient group, or take it out with None."""
@@ -328,5 +339,5 @@ class Study:
 def _told_from(image: Sequence[Path] | Volume, name: str) -> SourceInfo:
     if isinstance(image, Volume):
         return SourceInfo(name)
-    kind = admission.format_of(image[0])
-    return SourceInfo(image[0].name, kind, kind != "nifti", tuple(file_sha256(path) for path in image))
+    hashes = tuple(content_sha256(path) for path in image)
+    return SourceInfo(image[0].name, short_format(image[0]), is_raster(image[0]), hashes)

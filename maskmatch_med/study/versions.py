@@ -23,11 +23,13 @@ class Authorship:
         source: ``human``, ``import``, ``model accepted``, ``model corrected`` or ``edited elsewhere``.
         author: a name; may be empty.
         parent: the version it was made from; the current one where not given.
+        notes: what was changed on the way in, in sentences.
     """
 
     source: str = "human"
     author: str = ""
     parent: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def versions_of(root: Path, case: str) -> list[LabelVersion]:
@@ -104,6 +106,7 @@ def _save(path: Path, labels: LabelMap, label_names: dict[str, int], authorship:
         label_names=label_names,
         sha256=file_sha256(path),
         path=path,
+        notes=authorship.notes,
     )
     save_record(path.with_name(f"{name}.json"), version)
     return version

@@ -372,7 +372,7 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_the_study_as_it_was(tmp
         (ImportOptions(group="("), "not a regular expression"),
         (ImportOptions(label_names=("a", "a")), "distinct"),
         (ImportOptions(channels=("a", "b")), "1 channels, expected 2"),
-        (ImportOptions(labels_dir=Path("nowhere")), "no folder nowhere"),
+        (ImportOptions(labels_dir=Path("nowhere")), "no file or folder nowhere"),
     ],
 )
 def test_impossible_options_are_refused(tmp_path, options, message):
