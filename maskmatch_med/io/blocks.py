@@ -45,6 +45,7 @@ _GZIP_BEST_RATIO = 1040
 _WORKING_BYTES = 8
 """Bytes a voxel that reading takes at its peak, beside the stored ones: a copy in float32 and one on its way."""
 _PIECE = 1 << 22
+_PIECES_AFTER = 16
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _stored_frames(block: Block, frames: tuple[int, ...]) -> list[list[Array]]:
             values = np.frombuffer(_exactly(stream, block.frame_bytes), dtype=block.dtype)
             found[frame] = _as_channels(values.reshape(block.shape[:3], order="F"), block, frame)
         if zipped:
-            stream.read(1)
+            _read_on(stream)
     return [found[frame] for frame in frames]
 
 
@@ -188,6 +189,13 @@ def _as_channels(values: Array, block: Block, frame: int) -> list[Array]:
     if scaled.dtype.kind == "c":
         scaled = np.abs(scaled)
     return [scaled.astype(scaled.dtype.newbyteorder("="), copy=False)]
+
+
+def _read_on(stream: IO[bytes]) -> None:
+    """Read what follows the voxels, so that gzip verifies its checksum; no further than a damaged file is worth."""
+    for _ in range(_PIECES_AFTER):
+        if not stream.read(_PIECE):
+            return
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytearray:

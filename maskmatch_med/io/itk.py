@@ -75,7 +75,7 @@ def load(path: Path, arguments: dict[str, Any]) -> tuple[dict[str, Any], Array]:
 
     image = _reader(path, arguments["io"]).Execute()
     values = np.asarray(sitk.GetArrayViewFromImage(image))
-    components = image.GetNumberOfComponentsPerPixel()
+    components = 1 if values.dtype.kind == "c" else image.GetNumberOfComponentsPerPixel()
     axes = values.ndim - (1 if components > 1 else 0)
     spatial = values.reshape((*values.shape[:axes], components)).transpose(*range(axes - 1, -1, -1), axes)
     grid = (*spatial.shape[:axes], 1)[:3] if axes < 4 else spatial.shape[:3]
@@ -107,8 +107,8 @@ def _stated(path: Path) -> tuple[Header, Promise]:
             f"{path} has no usable header ({str(error)[:120]}){looks_like(path)}; check the file or export it anew"
         ) from error
     facts, _ = GUARD.run(f"{_THIS}:inspect", path, promise.limits(), io=promise.reader)
-    size, components = [int(n) for n in facts["size"]], int(facts["components"])
-    dtype = _dtype_name(facts["type"])
+    size, dtype = [int(n) for n in facts["size"]], _dtype_name(facts["type"])
+    components = 1 if dtype.startswith("complex") else int(facts["components"])
     colour = components in _COLOURS and dtype == "uint8"
     if not 2 <= len(size) <= 4 or (len(size) == 4 and components > 1):
         raise InputError(

@@ -16,8 +16,8 @@ from maskmatch_med.io.formats import check_file, looks_like
 from maskmatch_med.io.guard import Limits
 
 _HEADER_BYTES = 1 << 20
-_BEST_RATIO = {"raw": 1, "gzip": 1040, "gz": 1040, "bzip2": None, "bz2": None}
-"""How many bytes one stored byte can become, None where there is no bound; a text needs a byte a number at least."""
+_BEST_RATIO = {"raw": 1, "gzip": 1040, "gz": 1040}
+"""How many bytes one stored byte can become; a text needs a byte a number at least."""
 _NRRD_BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
     **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
@@ -148,10 +148,11 @@ def _held(path: Path, data: Path, sizes: list[int], itemsize: int, encoding: str
     """The size of the data file, after the promise was held against it and against the memory of this machine."""
     if min(sizes) < 1:
         raise ValueError(f"sizes {sizes}")
+    if encoding in {"bzip2", "bz2"}:
+        raise InputError(f"{path} is compressed with bzip2, which ITK does not read; save it with gzip")
     stored, count = data.stat().st_size, math.prod(sizes)
-    ratio = _BEST_RATIO.get(encoding, 1)
-    least = count if encoding not in _BEST_RATIO else count * itemsize
-    if ratio is not None and least > stored * ratio:
+    least = count * itemsize if encoding in _BEST_RATIO else count
+    if least > stored * _BEST_RATIO.get(encoding, 1):
         raise InputError(f"{path} is cut off: its header promises {tuple(sizes)} voxels, more than the file can hold")
     if count * (itemsize + 8) > psutil.virtual_memory().total:
         raise InputError(f"{path} with {tuple(sizes)} voxels does not fit into memory; crop or downsample it")
