@@ -1,4 +1,4 @@
-"""Commands that use a model: predict and evaluate."""
+"""Commands that use a model and tell how good it is: predict, evaluate and report."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("predict", epilog="Example: maskmatch predict hippocampus/models/maskmatch scans -o out")(predict)
     app.command("evaluate", epilog="Example: maskmatch evaluate out labelsTr -o scores")(evaluate)
+    app.command("report", epilog="Example: maskmatch report out --reference labelsTr -o out.html")(report)
 
 
 def predict(
@@ -65,6 +66,23 @@ def evaluate(
     CONSOLE.print(evaluation.as_table())
     if out is not None:
         typer.echo(f"Scores written to {out}")
+
+
+def report(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A study, a model or a folder of segmentations.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The page; PATH/report.html by default.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Folder of labels, or a data set, to score against.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the scans, where they are not found.")] = None,
+    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
+) -> None:
+    """Write one HTML page: data, learning curves, scores, volumes, cases, confidence, time."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import ProgressBar
+
+    with ProgressBar("Reporting") as progress:
+        request = service.ReportRequest(reference, images, nsd_mm, progress)
+        page = service.report(path, out, request)
+    typer.echo(f"Report: {page}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

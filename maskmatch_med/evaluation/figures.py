@@ -1,11 +1,13 @@
-"""Figures of scores and learning curves, drawn with matplotlib's object interface alone (no shared state)."""
+"""The figure of scores, and the look that all figures share.
+
+Everything is drawn with matplotlib's object interface alone, so that no state is shared.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +17,8 @@ from matplotlib.figure import Figure
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6BB1")
 """Okabe and Ito's colours, told apart by all kinds of colour vision."""
 
-_INK = "#1f2933"
-_GRID = "#d5dbe1"
-Log = Sequence[Mapping[str, Any]]
+INK = "#1f2933"
+GRID = "#d5dbe1"
 
 
 def dice_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -43,42 +44,9 @@ def dice_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     axes.set_ylim(min(0.5, np.floor(10 * min(values, default=0.5) - 0.2) / 10) if values else 0, 1.005)
     if axes.get_ylim()[0] < 0:
         axes.set_ylim(-0.02, 1.005)
-    _dress(axes, "", "Dice")
+    dress(axes, "", "Dice")
     if any(scores):
-        _legend(axes)
-    figure.tight_layout()
-    return figure
-
-
-def curve_figure(logs: Mapping[str, Log]) -> Figure | None:
-    """Learning curves: validation Dice where there is any, then one panel a loss term, against training time.
-
-    Args:
-        logs: by model, the lines of its ``log.jsonl`` as dictionaries. Time is ``seconds``, else ``step``; terms are
-            all keys that begin with ``loss``, and ``val_dice``.
-
-    Returns:
-        ``None`` where there is nothing to draw.
-    """
-    terms = list(dict.fromkeys(key for log in logs.values() for line in log for key in line if key.startswith("loss")))
-    panels = [key for key in ("val_dice", *terms) if any(_series(log, key)[0] for log in logs.values())]
-    if not panels:
-        return None
-    columns = 2 if len(panels) == 4 else min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(11.0 * columns / 3 if columns != 2 else 9.0, 2.7 * rows), dpi=110)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, key in zip(grid, panels, strict=False):
-        for rank, (model, log) in enumerate(logs.items()):
-            times, values, unit = _series(log, key)
-            if times:
-                _curve(axes, times, values, PALETTE[rank % len(PALETTE)], model)
-        _dress(axes, unit, _title(key))
-        if key == "val_dice":
-            axes.set_ylim(top=1.0)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
-    _legend(grid[0])
+        legend(axes)
     figure.tight_layout()
     return figure
 
@@ -105,7 +73,7 @@ def inline_svg(figure: Figure, label: str) -> str:
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue().decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
-    text = text.replace(_INK, "currentColor").replace(_GRID, f"var(--line, {_GRID})")
+    text = text.replace(INK, "currentColor").replace(GRID, f"var(--line, {GRID})")
     text = text.replace(PALETTE[0].lower(), f"var(--series, {PALETTE[0]})")
     return re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1)
 
@@ -122,49 +90,19 @@ def _box(axes: Axes, middle: float, width: float, values: list[float], colour: s
     axes.plot(middle + half * spread[order], values, "o", color=colour, markersize=3.6, alpha=0.75, markeredgewidth=0)
 
 
-def _curve(axes: Axes, times: list[float], values: list[float], colour: str, model: str) -> None:
-    """The values, faint where there are many, under their running mean."""
-    window = max(1, len(values) // 25)
-    if window == 1:
-        axes.plot(
-            times, values, color=colour, linewidth=1.6, label=model, marker="o" if len(times) < 12 else None, ms=3
-        )
-        return
-    kernel = np.ones(window)
-    mean = np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
-    axes.plot(times, values, color=colour, linewidth=0.6, alpha=0.25)
-    axes.plot(times, mean, color=colour, linewidth=1.7, label=model)
-
-
-def _series(log: Log, key: str) -> tuple[list[float], list[float], str]:
-    clock = "seconds" if any("seconds" in line for line in log) else "step"
-    pairs = [(float(line[clock]), float(line[key])) for line in log if _has(line, clock) and _has(line, key)]
-    longest = max((time for time, _ in pairs), default=0.0)
-    scale, unit = (60.0, "minutes") if clock == "seconds" and longest > 120 else (1.0, clock)
-    return [time / scale for time, _ in pairs], [number for _, number in pairs], unit
-
-
-def _has(line: Mapping[str, Any], key: str) -> bool:
-    found = line.get(key)
-    return isinstance(found, int | float) and bool(np.isfinite(found))
-
-
-def _title(key: str) -> str:
-    names = {"val_dice": "validation Dice", "loss": "loss, all terms"}
-    return names.get(key, key.replace("loss_", "loss: ").replace("_", " "))
-
-
-def _dress(axes: Axes, horizontal: str, title: str) -> None:
+def dress(axes: Axes, horizontal: str, title: str) -> None:
+    """Give a panel the look of all figures: no frame, faint horizontal lines, its title at the left."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.spines["bottom"].set_color(GRID)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=0, labelsize=9)
-    axes.set_xlabel(horizontal, color=_INK, fontsize=9)
-    axes.set_title(title, color=_INK, fontsize=10, loc="left", fontweight="bold")
+    axes.tick_params(colors=INK, length=0, labelsize=9)
+    axes.set_xlabel(horizontal, color=INK, fontsize=9)
+    axes.set_title(title, color=INK, fontsize=10, loc="left", fontweight="bold")
 
 
-def _legend(axes: Axes) -> None:
-    legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, loc="best")
+def legend(axes: Axes) -> None:
+    """Say what the colours mean, where there is room."""
+    legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
     legend.set_in_layout(False)

@@ -36,7 +36,7 @@ class CasePicture:
     Args:
         title: such as "Worst case: phantom_027".
         image: the scan; the first channel is shown, three channels as colours.
-        reference: (X, Y, Z) uint8 on the scan's grid.
+        reference: (X, Y, Z) uint8 on the scan's grid; None where there is none.
         predictions: by model, (X, Y, Z) uint8 on the scan's grid.
         notes: by model, a line beside its name, such as "Dice 0.81".
 
@@ -46,7 +46,7 @@ class CasePicture:
 
     title: str
     image: Volume
-    reference: Labels
+    reference: Labels | None
     predictions: Mapping[str, Labels]
     notes: Mapping[str, str]
 
@@ -54,7 +54,7 @@ class CasePicture:
         if not self.predictions:
             raise InputError(f"{self.title}: there is no prediction to show")
         for name, mask in (("reference", self.reference), *self.predictions.items()):
-            if mask.shape != self.image.geometry.shape:
+            if mask is not None and mask.shape != self.image.geometry.shape:
                 raise InputError(
                     f"{self.title}: the mask of {name} has shape {mask.shape}, the scan {self.image.geometry.shape}"
                 )
@@ -92,7 +92,7 @@ def case_figure(case: CasePicture, classes: Mapping[str, int]) -> Figure:
         note = case.notes.get(model, "")
         title = f"{model}   {note}" if note else model
         grid[row, 0].set_title(title, color=_TEXT, fontsize=10, loc="left", fontweight="bold")
-    _key(figure, classes)
+    _key(figure, classes, with_reference=case.reference is not None)
     figure.subplots_adjust(0.01, 0.36 / size[1], 0.99, 1 - 0.3 / size[1], wspace=0.02, hspace=0.14)
     return figure
 
@@ -101,7 +101,8 @@ def _views(case: CasePicture) -> list[_View]:
     orientation = case.image.geometry.to_canonical()
     target: Geometry = orientation.target
     image = orientation.apply(case.image.array)
-    reference = orientation.apply(case.reference)
+    shape = case.image.geometry.shape
+    reference = orientation.apply(np.zeros(shape, np.uint8) if case.reference is None else case.reference)
     predictions = {name: orientation.apply(mask) for name, mask in case.predictions.items()}
     image = _windowed(image)
     flat = [axis for axis, n in enumerate(target.shape) if n == 1]
@@ -167,11 +168,12 @@ def _draw(axes: Axes, view: _View, model: str, classes: Mapping[str, int]) -> No
         label.set_path_effects([withStroke(linewidth=2.5, foreground=_PAPER)])
 
 
-def _key(figure: Figure, classes: Mapping[str, int]) -> None:
+def _key(figure: Figure, classes: Mapping[str, int], *, with_reference: bool) -> None:
     lines = [
         Line2D([], [], color=PALETTE[rank % len(PALETTE)], linewidth=2, label=name) for rank, name in enumerate(classes)
     ]
-    lines.append(Line2D([], [], color="white", linewidth=1.3, linestyle="dashed", label="reference"))
+    if with_reference:
+        lines.append(Line2D([], [], color="white", linewidth=1.3, linestyle="dashed", label="reference"))
     figure.legend(
         handles=lines, loc="lower left", ncols=len(lines), frameon=False, fontsize=8.5, labelcolor=_TEXT, borderpad=0.1
     )

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation.figures import Log, curve_figure, dice_figure, inline_svg, png_bytes
+from maskmatch_med.evaluation.agreement import agreement_figure, agreements
+from maskmatch_med.evaluation.calibration import Calibration, calibration_figure
+from maskmatch_med.evaluation.curves import Log, curve_figure
+from maskmatch_med.evaluation.figures import dice_figure
+from maskmatch_med.evaluation.overview import Overview, overview_figure
+from maskmatch_med.evaluation.page import png_uri, render, svg
 from maskmatch_med.evaluation.pictures import CasePicture, case_figure
-from maskmatch_med.evaluation.results import METRICS, Evaluation, MetricSummary, mean_sd, value
+from maskmatch_med.evaluation.report_tables import agreement_table, case_table, differences, score_table
+from maskmatch_med.evaluation.results import Evaluation
 from maskmatch_med.io.atomic import write_text
 
 
@@ -38,6 +38,29 @@ class NextStep:
     command: str = ""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one model took, in words; "" where it is not known.
+
+    Args:
+        name: the model.
+        method: how it was trained.
+        training: such as ``15.0 min``.
+        iterations: how many, and how long one took.
+        device: where.
+        memory: the most that was in use.
+        predicting: seconds a scan.
+    """
+
+    name: str
+    method: str = ""
+    training: str = ""
+    iterations: str = ""
+    device: str = ""
+    memory: str = ""
+    predicting: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """All that a report shows.
@@ -50,7 +73,15 @@ class ReportData:
         evaluations: by model, on the same cases; each later one is compared with the first.
         curves: by model, the lines of its ``log.jsonl``.
         pictures: cases to show.
+        classes: name to value of the structures in the pictures, where no evaluation names them.
         next_steps: what to try next.
+        cautions: sentences to read before the numbers, such as that scored scans were trained on.
+        overview: what the study holds.
+        predicted: by model, by structure, the predicted volumes in ml, where no reference scores them.
+        calibrations: by model, of those whose class probabilities were written.
+        calibration_hint: how to get the calibration, where there is none.
+        costs: time and memory, a row a model.
+        kicker: what kind of report it is, above the title.
     """
 
     title: str
@@ -60,7 +91,15 @@ class ReportData:
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     curves: Mapping[str, Log] = field(default_factory=dict)
     pictures: Sequence[CasePicture] = ()
+    classes: Mapping[str, int] = field(default_factory=dict)
     next_steps: Sequence[NextStep] = ()
+    cautions: Sequence[str] = ()
+    overview: Overview | None = None
+    predicted: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    calibration_hint: str = ""
+    costs: Sequence[Cost] = ()
+    kicker: str = "Report"
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -79,19 +118,28 @@ def write_report(path: Path, data: ReportData) -> None:
 def render_report(data: ReportData) -> str:
     """The page as text; see :func:`write_report`."""
     evaluations = data.evaluations
-    classes = _common_classes(evaluations)
+    classes = _common_classes(evaluations) or dict(data.classes)
     scores = {name: found.dice_by_class() for name, found in evaluations.items()}
+    agreed = {name: agreements(found) for name, found in evaluations.items()}
     curves = curve_figure(data.curves)
-    template = files("maskmatch_med.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return page.from_string(template).render(
+    overview = overview_figure(data.overview) if data.overview else None
+    calibrated = data.calibrations
+    return render(
+        "report.html",
+        title=data.title,
+        subtitle=data.subtitle,
         data=data,
-        evaluations=[_table(name, found) for name, found in evaluations.items()],
-        differences=_differences(evaluations),
-        cases=_case_table(evaluations),
-        dice_plot=_svg(dice_figure(scores), "Dice of every case by structure") if evaluations else None,
-        curve_plot=_svg(curves, "Learning curves by training time") if curves else None,
-        pictures=[_Shown(case.title, _data_uri(case_figure(case, classes))) for case in data.pictures],
+        evaluations=[score_table(name, found) for name, found in evaluations.items()],
+        differences=differences(evaluations),
+        cases=case_table(evaluations),
+        dice_plot=svg(dice_figure(scores), "Dice of every case by structure") if evaluations else None,
+        agreements={name: agreement_table(found) for name, found in agreed.items()},
+        agreement_plot=svg(agreement_figure(agreed), "Volume differences") if any(agreed.values()) else None,
+        overview_plot=svg(overview, "Spacing, size and label volumes of every scan") if overview else None,
+        calibration_plot=svg(calibration_figure(calibrated), "Reliability diagram") if calibrated else None,
+        curve_plot=svg(curves, "Learning curves by training time") if curves else None,
+        predicted=_predicted_rows(data.predicted),
+        pictures=[_Shown(case.title, png_uri(case_figure(case, classes))) for case in data.pictures],
     )
 
 
@@ -119,63 +167,13 @@ def _common_classes(evaluations: Mapping[str, Evaluation]) -> dict[str, int]:
     return found[0] if found else {}
 
 
-def _table(name: str, evaluation: Evaluation) -> dict[str, Any]:
-    """One model's table: a line a structure and the mean, cells in the order of ``METRICS``."""
-    lines = []
-    for part in (*evaluation.by_class(), evaluation.overall()):
-        cells = [mean_sd(part.metrics[key], 3 if key in {"dice", "nsd"} else 2) for key in METRICS]
-        counts = (part.empty_predictions, part.empty_references, part.both_empty)
-        lines.append({"name": part.name, "cells": cells, "counts": counts})
-    summary = evaluation.summary()
-    extra = len(evaluation.without_prediction)
-    return {"name": name, "lines": lines, "cases": len(evaluation.cases), "extra": extra, **summary}
-
-
-def _differences(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
-    """Case by case, each later model minus the first, on the cases that both scored."""
-    names = list(evaluations)
-    found = []
-    for name in names[1:]:
-        lines = [
-            _difference(part, evaluations[names[0]], evaluations[name]) for part in (*evaluations[name].classes, "")
-        ]
-        found.append({"model": name, "baseline": names[0], "lines": lines})
-    return found
-
-
-def _difference(structure: str, baseline: Evaluation, model: Evaluation) -> dict[str, Any]:
-    """Paired Dice difference of one structure, or of the cases' means where ``structure`` is empty."""
-    first, second = _dice_of(baseline, structure), _dice_of(model, structure)
-    deltas = [second[case] - first[case] for case in second if case in first]
-    summary = MetricSummary.of(deltas)
-    better = sum(delta > 0 for delta in deltas if not math.isnan(delta))
-    spread = "" if math.isnan(summary.sd) else f" ± {summary.sd:.3f}"
-    text = "–" if summary.n == 0 else f"{summary.mean:+.3f}{spread}".replace("-", "−")
-    tone = "even" if summary.n == 0 or abs(summary.mean) < 0.0005 else "up" if summary.mean > 0 else "down"
-    return {"name": structure or "mean", "text": text, "tone": tone, "better": better, "n": summary.n}
-
-
-def _dice_of(evaluation: Evaluation, structure: str) -> dict[str, float]:
-    if not structure:
-        return evaluation.case_dice()
-    return {row.case: value(row, "dice") for row in evaluation.of_class(structure)}
-
-
-def _case_table(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-    """Mean Dice of every case by model."""
-    found = {name: evaluation.case_dice() for name, evaluation in evaluations.items()}
-    cases = list(dict.fromkeys(case for scores in found.values() for case in scores))
-    lines = []
-    for case in cases:
-        numbers = [scores.get(case, math.nan) for scores in found.values()]
-        lines.append({"case": case, "cells": ["–" if math.isnan(n) else f"{n:.3f}" for n in numbers]})
-    return {"models": list(found), "lines": lines}
-
-
-def _svg(figure: Figure, label: str) -> Markup:
-    """Markup taken as it is: it was drawn here, and matplotlib escapes the text in it."""
-    return Markup(inline_svg(figure, label))
-
-
-def _data_uri(figure: Figure) -> str:
-    return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
+def _predicted_rows(predicted: Mapping[str, Mapping[str, Sequence[float]]]) -> list[dict[str, Any]]:
+    """Model, structure, how many scans show it, and their least, median and largest volume."""
+    rows = []
+    for model, structures in predicted.items():
+        for name, volumes in structures.items():
+            shown = sorted(volume for volume in volumes if volume > 0)
+            three = (shown[0], shown[len(shown) // 2], shown[-1]) if shown else ()
+            cells = [f"{volume:.3g}" for volume in three] or ["–"] * 3
+            rows.append({"model": model, "name": name, "scans": len(volumes), "shown": len(shown), "cells": cells})
+    return rows

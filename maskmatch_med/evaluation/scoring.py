@@ -35,30 +35,93 @@ def evaluate(pred: Path, ref: Path, options: EvaluateOptions | None = None) -> E
             differ, or predictions use more classes than the mask pictures show; the message names the files.
     """
     options = options or EvaluateOptions()
+    return evaluate_pairs(pair_up(pred, ref, options.label_names), options)
+
+
+def evaluate_pairs(pairs: Pairs, options: EvaluateOptions) -> Evaluation:
+    """Score every case that was paired up, one in memory at a time."""
+    rows: list[Row] = []
+    for name in pairs.predictions:
+        found, truth = pairs.read(name)
+        spacing = (truth if is_raster(pairs.predictions[name]) else found).geometry.spacing_mm
+        rows += score_case(found.array, truth.array, spacing, pairs.classes, options, case=name)
+    return Evaluation(tuple(rows), pairs.classes, options, pairs.without_prediction)
+
+
+def predicted_files(pred: Path) -> dict[str, Path]:
+    """The label file of each predicted case of a folder; maps and figures are left out.
+
+    Raises:
+        InputError: there is no such folder, it holds no prediction, or two of one case.
+    """
+    return _predictions(pred)
+
+
+def pair_up(
+    pred: Path, ref: Path, label_names: Mapping[str, int] | None = None, *, leave_out_others: bool = False
+) -> Pairs:
+    """Find the reference of every prediction; takes and refuses what :func:`evaluate` does.
+
+    Args:
+        pred: predictions.
+        ref: references.
+        label_names: name to value where the references do not declare them.
+        leave_out_others: leave out predictions without a reference instead of refusing them, if any has one.
+    """
     predictions = _predictions(pred)
     references, declared = _references(ref, predictions)
+    if leave_out_others:
+        predictions = {n: p for n, p in predictions.items() if n in references.paths} or predictions
     missing = [name for name in predictions if name not in references.paths]
     if missing:
         raise InputError(
             f"no reference for {_some(missing)} in {ref}: expected a label file of the same name, "
             f"found {_some(sorted(references.paths))}"
         )
-    names = options.label_names or declared
+    names = label_names or declared
     loaded = references.with_code()
     code = _code_of_predictions(predictions.values(), loaded.code)
     classes = dict(names) if names else _values_met(predictions, code, loaded, ref)
-    rows: list[Row] = []
-    for name, path in predictions.items():
-        found, truth = read_labels(path, unjudged=None, code=code), loaded.read(name)
-        _check_grids(found, truth, path, loaded.paths[name])
-        _check_code(found, path, loaded, name)
-        if names:
-            _check_values(found, path, classes)
-            _check_values(truth, loaded.paths[name], classes)
-        spacing = truth.geometry.spacing_mm if is_raster(path) else found.geometry.spacing_mm
-        rows += score_case(found.array, truth.array, spacing, classes, options, case=name)
-    without = tuple(sorted(set(references.names) - set(predictions)))
-    return Evaluation(tuple(rows), classes, options, without)
+    return Pairs(predictions, classes, bool(names), loaded, code)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Predictions and their references.
+
+    Args:
+        predictions: the file of each case, in order.
+        classes: name to value, background left out.
+        declared: whether the names were given; values outside of them are then refused.
+        references: where the references lie.
+        code: what the pixels of predicted mask pictures mean.
+    """
+
+    predictions: Mapping[str, Path]
+    classes: Mapping[str, int]
+    declared: bool
+    references: _References
+    code: MaskCode | None
+
+    @property
+    def without_prediction(self) -> tuple[str, ...]:
+        """Names of references that nothing was predicted for."""
+        return tuple(sorted(set(self.references.names) - set(self.predictions)))
+
+    def read(self, name: str) -> tuple[LabelMap, LabelMap]:
+        """Prediction and reference of one case, on one grid.
+
+        Raises:
+            InputError: grids that differ, or a label outside the declared ones.
+        """
+        path, reference = self.predictions[name], self.references.paths[name]
+        found, truth = read_labels(path, unjudged=None, code=self.code), self.references.read(name)
+        _check_grids(found, truth, path, reference)
+        _check_code(found, path, self.references, name)
+        if self.declared:
+            _check_values(found, path, self.classes)
+            _check_values(truth, reference, self.classes)
+        return found, truth
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ from maskmatch_med.service.apply import PredictRequest, evaluate, names_in_split
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.inspect import doctor, info
 from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
+from maskmatch_med.service.report import ReportRequest, report
 from maskmatch_med.study import ImportOptions, export_study, import_scans, repair_study
 
 __all__ = [
     "EvaluateOptions",
     "ImportOptions",
     "PredictRequest",
+    "ReportRequest",
     "TrainRequest",
     "check_study",
     "describe_plan",
@@ -25,5 +27,6 @@ __all__ = [
     "plan_study",
     "predict",
     "repair_study",
+    "report",
     "train",
 ]

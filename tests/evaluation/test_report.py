@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation.figures import curve_figure, dice_figure
+from maskmatch_med.evaluation.curves import curve_figure
+from maskmatch_med.evaluation.figures import dice_figure
 from maskmatch_med.evaluation.pictures import CasePicture, _views, case_figure
 from maskmatch_med.evaluation.report import (
     Headline,
