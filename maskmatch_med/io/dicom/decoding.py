@@ -62,13 +62,15 @@ def decode_in_child(path: Path, arguments: dict[str, Any]) -> tuple[dict[str, An
     """What the guarded child process does: decode some frames of a file, stacked along a first axis.
 
     Raises:
-        ValueError: it cannot be decoded; the message is that of the first decoder.
+        ValueError: it cannot be decoded; the message is that of a decoder which says what it does not support.
     """
     try:
         return {}, np.stack(list(_decoded(DicomFile(path, arguments["member"]), arguments["indices"])))
+    except MemoryError:
+        raise
     except RuntimeError as error:
-        told = [line.strip() for line in str(error).splitlines()]
-        raise ValueError(told[1] if len(told) > 1 else told[0]) from error
+        lines = (line.strip() for line in str(error).splitlines())
+        raise ValueError(next((line for line in lines if "support" in line), "they cannot be decompressed")) from error
     except BROKEN as error:
         raise ValueError(reason(error)) from error
 

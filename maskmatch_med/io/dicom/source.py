@@ -73,10 +73,12 @@ class DicomFile:
 
 def reason(error: BaseException) -> str:
     """The beginning of what a library says, short enough for a sentence and without what it quotes from the file."""
+    if isinstance(error, NotImplementedError):
+        return "it is packed in a way that cannot be read here"
     if "'" in str(error) or '"' in str(error):
-        return type(error).__name__
+        return "what it holds is damaged"
     first = str(error).strip().partition("\n")[0].partition(" - ")[0].rstrip(" .:")
-    return first[:160] or type(error).__name__
+    return first[:160] or "what it holds is damaged"
 
 
 def is_dicom(path: Path) -> bool:
