@@ -161,7 +161,7 @@ def _labels(dataset: Any, frames: Array, stack: _Stack, path: Path) -> LabelMap:
 def _of_masks(
     frames: NDArray[np.bool_], stack: _Stack, segments: Sequence[Segment]
 ) -> Iterator[tuple[Segment, NDArray[np.bool_]]]:
-    for segment in dict.fromkeys(segments):
+    for segment in sorted(set(segments), key=lambda one: one.value):
         mask = np.zeros(stack.geometry.shape, bool)
         for frame, place, owner in zip(frames, stack.slices, segments, strict=True):
             if owner == segment:

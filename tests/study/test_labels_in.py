@@ -1,0 +1,257 @@
+"""Import of labels that other programs made: names, values, grids, clashes; and of scans in several channels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.io import read_volume, write_map, write_segmentation
+from maskmatch_med.study import ImportOptions, Study, check_study, import_scans
+from maskmatch_med.volume import Geometry
+
+SHAPE = (8, 7, 6)
+GEOMETRY = Geometry(SHAPE, np.array([[-1.0, 0, 0, 3], [0, -1.0, 0, 4], [0, 0, 2.0, 5], [0, 0, 0, 1.0]]))
+BOX = np.zeros(SHAPE, np.uint8)
+BOX[2:6, 1:5, 1:4] = 1
+
+
+def _scan(path: Path, seed: int = 0, geometry: Geometry = GEOMETRY) -> Path:
+    values = np.random.default_rng(seed).normal(size=geometry.shape).astype(np.float32)
+    write_map(path, values, geometry)
+    return path
+
+
+def _slicer(path: Path, values: np.ndarray, names: dict[str, int], start: tuple[int, ...] = (0, 0, 0)) -> Path:
+    """A .seg.nrrd by SimpleITK, on the part of GEOMETRY that begins at voxel ``start``."""
+    image = sitk.GetImageFromArray(values.astype(np.uint8).T)
+    image.SetSpacing((1.0, 1.0, 2.0))
+    lps = np.diag([-1.0, -1, 1]) @ (GEOMETRY.affine[:3, :3] @ np.array(start) + GEOMETRY.affine[:3, 3])
+    image.SetOrigin(lps.tolist())
+    for number, (name, value) in enumerate(names.items()):
+        keys = {"ID": f"S{number}", "Name": name, "LabelValue": str(value), "Layer": "0", "Color": "0 1 0"}
+        for key, text in keys.items():
+            image.SetMetaData(f"Segment{number}_{key}", text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_classes_follow_their_names_whatever_their_values(tmp_path):
+    source = tmp_path / "scans"
+    for seed, name in enumerate("ab"):
+        _scan(source / f"{name}.nii.gz", seed)
+    _slicer(source / "a.seg.nrrd", BOX * 1, {"liver": 1})
+    _slicer(source / "b.seg.nrrd", BOX * 1 + np.roll(BOX, 3, 0) * (BOX == 0) * 2, {"spleen": 1, "liver": 2})
+    summary = import_scans(source, tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    assert study.label_names == {"background": 0, "liver": 1, "spleen": 2}
+    assert study.label_colours == {"liver": "#00ff00", "spleen": "#00ff00"}
+    np.testing.assert_array_equal(study.case("a").read_label().array, BOX)
+    np.testing.assert_array_equal(study.case("b").read_label().array == 2, BOX == 1)
+    sentence = "renumbered by name: spleen 1 to 2, liver 2 to 1"
+    assert any(sentence in note for note in summary.notes)
+    assert any(sentence in note for note in study.case("b").label.notes)
+    assert json.loads((tmp_path / "study/dataset.json").read_text())["label_colours"]["liver"] == "#00ff00"
+    assert not [f for f in check_study(tmp_path / "study") if f.severity == "error"]
+
+
+def test_a_part_of_the_grid_is_put_into_its_place_exactly(tmp_path):
+    _scan(tmp_path / "s/a.nii.gz")
+    _slicer(tmp_path / "s/a.seg.nrrd", BOX[2:6, 1:5, 1:4], {"liver": 1}, start=(2, 1, 1))
+    summary = import_scans(tmp_path / "s", tmp_path / "study")
+    np.testing.assert_array_equal(Study.open(tmp_path / "study").case("a").read_label().array, BOX)
+    assert any("held a part of its scan's grid" in note for note in summary.notes)
+    _slicer(tmp_path / "s/a.seg.nrrd", BOX[2:6, 1:5, 1:4], {"liver": 1}, start=(6, 1, 1))
+    with pytest.raises(InputError, match=r"24 labelled voxels of .* lie outside its scan"):
+        import_scans(tmp_path / "s", tmp_path / "other")
+
+
+FINE = Geometry(
+    (16, 14, 12), GEOMETRY.affine @ np.diag([0.5, 0.5, 0.5, 1]) + np.array([[0, 0, 0, 0.25]] * 3 + [[0] * 4])
+)
+
+
+def _nearest_by_sitk(labels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
+    def image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
+        made = sitk.GetImageFromArray(array.T)
+        lps = np.diag([-1.0, -1, 1]) @ geometry.affine[:3]
+        made.SetSpacing(geometry.spacing_mm)
+        made.SetDirection((lps[:, :3] / geometry.spacing_mm).ravel().tolist())
+        made.SetOrigin(lps[:, 3].tolist())
+        return made
+
+    reference = image(np.zeros(target.shape, np.uint8), target)
+    moved = sitk.Resample(image(labels, source), reference, sitk.Transform(), sitk.sitkNearestNeighbor, 255)
+    return sitk.GetArrayFromImage(moved).T
+
+
+@pytest.mark.parametrize("turn_degrees", [0, 20])
+def test_labels_on_another_grid_only_with_resample(tmp_path, turn_degrees):
+    angle = np.deg2rad(turn_degrees)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    grid = Geometry(FINE.shape, turn @ FINE.affine)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[4:12, 3:9, 2:9] = 1
+    _scan(tmp_path / "s/a.nii.gz")
+    write_segmentation(tmp_path / "s/labels/a.nii.gz", labels, grid)
+    with pytest.raises(InputError, match=r"a\.nii\.gz has \(16, 14, 12\) voxels, its scan .*--resample"):
+        import_scans(tmp_path / "s", tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+    summary = import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(resample=True))
+    version = Study.open(tmp_path / "study").case("a").label
+    expected = _nearest_by_sitk(labels, grid, GEOMETRY)
+    got = version.read().array
+    assert (got == 1).sum() > 20
+    assert (got != expected).mean() < 0.02  # where two voxels are equally near, and at the rim
+    assert "by nearest neighbour, from 16×14×12 voxels" in version.notes[0]
+    assert any(version.notes[0] in note for note in summary.notes)
+    assert ("is not judged" in version.notes[0]) == bool((got == 255).any())
+
+
+def test_resampling_labels_of_another_place_is_refused(tmp_path):
+    _scan(tmp_path / "s/a.nii.gz")
+    far = Geometry(SHAPE, GEOMETRY.affine + np.array([[0, 0, 0, 500.0]] + [[0] * 4] * 3))
+    write_segmentation(tmp_path / "s/labels/a.nii.gz", BOX, far)
+    with pytest.raises(InputError, match="not in the same space"):
+        import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(resample=True))
+
+
+def test_itksnap_names_and_the_label_file_of_one_scan(tmp_path):
+    _scan(tmp_path / "s/a.nii.gz")
+    write_segmentation(tmp_path / "seg/Segmentation.nii.gz", BOX * 2, GEOMETRY)
+    lines = '1 255 0 0 1 1 1 "caput"\n2 0 0 255 1 1 1 "acetabulum"\n'
+    (tmp_path / "seg/labels.label").write_text(lines)
+    options = ImportOptions(labels_dir=tmp_path / "seg/Segmentation.nii.gz")
+    import_scans(tmp_path / "s", tmp_path / "study", options)
+    study = Study.open(tmp_path / "study")
+    assert study.label_names == {"background": 0, "caput": 1, "acetabulum": 2}
+    assert study.case("a").read_label().values == (0, 2)
+    assert study.label_colours["acetabulum"] == "#0000ff"
+
+
+def _two(tmp_path: Path) -> Path:
+    for seed, name in enumerate("ab"):
+        _scan(tmp_path / f"s/{name}.nii.gz", seed)
+    return tmp_path / "s"
+
+
+def test_clashes_of_names_and_values_are_said_in_one_sentence(tmp_path):
+    source = _two(tmp_path)
+    _slicer(source / "a.seg.nrrd", BOX, {"liver": 1})
+    _slicer(source / "b.seg.nrrd", BOX, {"Liver": 1})
+    with pytest.raises(InputError, match=r"calls a class 'liver', .* 'Liver'"):
+        import_scans(source, tmp_path / "study")
+    _slicer(source / "a.seg.nrrd", BOX * 3, {"liver": 3})
+    (source / "b.seg.nrrd").unlink()
+    write_segmentation(source / "b_seg.nii.gz", BOX, GEOMETRY)
+    with pytest.raises(InputError, match=r"b_seg\.nii\.gz names no classes, .*a\.seg\.nrrd"):
+        import_scans(source, tmp_path / "study")
+    with pytest.raises(InputError, match=r"a\.seg\.nrrd names the class 'liver', which is not among spleen"):
+        import_scans(source, tmp_path / "study", ImportOptions(label_names=("spleen",)))
+    assert not (tmp_path / "study").exists()
+
+
+def test_plain_labels_beside_named_ones_of_the_same_values(tmp_path):
+    source = _two(tmp_path)
+    _slicer(source / "a.seg.nrrd", BOX, {"liver": 1})
+    write_segmentation(source / "b_seg.nii.gz", BOX, GEOMETRY)
+    import_scans(source, tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    assert study.label_names == {"background": 0, "liver": 1}
+    _scan(tmp_path / "more/c.nii.gz", 9)
+    _slicer(tmp_path / "more/c.seg.nrrd", BOX, {"kidney": 1})
+    with pytest.raises(InputError, match="names the class 'kidney', which is not among liver"):
+        import_scans(tmp_path / "more", tmp_path / "study")
+    _slicer(tmp_path / "more/c.seg.nrrd", BOX * 4, {"liver": 4})
+    import_scans(tmp_path / "more", tmp_path / "study")
+    assert Study.open(tmp_path / "study").case("c").read_label().values == (0, 1)
+
+
+def test_names_that_a_program_gave_count_as_none(tmp_path):
+    source = _two(tmp_path)
+    _slicer(source / "a.seg.nrrd", BOX, {"Segment_1": 1})
+    import_scans(source, tmp_path / "study", ImportOptions(label_names=("tumour",)))
+    assert Study.open(tmp_path / "study").label_names == {"background": 0, "tumour": 1}
+
+
+def test_brats_channels_on_other_grids_are_resampled_and_recorded(tmp_path):
+    for name in ("B1", "B2"):
+        _scan(tmp_path / f"s/{name}/{name}_t1.nii.gz", 1)
+        _scan(tmp_path / f"s/{name}/{name}_flair.nii.gz", 2, FINE if name == "B2" else GEOMETRY)
+        write_segmentation(tmp_path / f"s/{name}/{name}_seg.nii.gz", BOX, GEOMETRY)
+    summary = import_scans(tmp_path / "s", tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    assert study.channel_names == ("t1", "flair")
+    assert summary.labelled == ("B1", "B2")
+    assert study.source("B1").notes == ()
+    assert study.source("B2").notes == ("B2_flair.nii.gz was resampled to the grid of B2_t1.nii.gz",)
+    assert any("B2_flair.nii.gz was resampled" in note for note in summary.notes)
+    paths = [tmp_path / f"s/B2/B2_{end}.nii.gz" for end in ("t1", "flair")]
+    np.testing.assert_allclose(study.case("B2").read_image().array, read_volume(paths).array, rtol=1e-6)
+
+
+def test_a_table_of_channels_also_of_other_formats(tmp_path):
+    for name in "ab":
+        for folder, seed in (("pre", 1), ("post", 2)):
+            (tmp_path / f"s/{folder}").mkdir(parents=True, exist_ok=True)
+            values = np.random.default_rng(seed).integers(-9, 999, SHAPE[::-1], dtype=np.int16)
+            sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / f"s/{folder}/{name}.mha"))
+    table = {"before": "pre/*.mha", "after": "post/*.mha"}
+    summary = import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(channels=table))
+    study = Study.open(tmp_path / "study")
+    assert (study.channel_names, summary.added) == (("before", "after"), ("a", "b"))
+    stored = sitk.ReadImage(str(study.case("a").image_paths[1]))
+    assert stored.GetPixelIDTypeAsString() == "16-bit signed integer"
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "s/post/a.mha")))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(stored), expected)
+    assert study.source("a").format == "metaimage"
+    assert import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(channels=table)).unchanged == ("a", "b")
+
+
+def test_frames_and_magnitude(tmp_path):
+    import nibabel as nib
+
+    values = np.random.default_rng(0).normal(size=(*SHAPE, 5)).astype(np.float32)
+    (tmp_path / "s").mkdir()
+    nib.save(nib.Nifti1Image(values, GEOMETRY.affine), tmp_path / "s/a.nii.gz")
+    with pytest.raises(InputError, match="--frames"):
+        import_scans(tmp_path / "s", tmp_path / "study")
+    summary = import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(frames=(0, 3)))
+    study = Study.open(tmp_path / "study")
+    np.testing.assert_allclose(study.case("a").read_image().array, np.moveaxis(values[..., [0, 3]], -1, 0))
+    assert any("of the 5 frames of a.nii.gz only 0, 3 were taken" in note for note in summary.notes)
+    (tmp_path / "c").mkdir()
+    nib.save(nib.Nifti1Image((values[..., 0] * (3 + 4j)).astype(np.complex64), GEOMETRY.affine), tmp_path / "c/z.nii")
+    with pytest.raises(InputError, match="--magnitude"):
+        import_scans(tmp_path / "c", tmp_path / "complex")
+    import_scans(tmp_path / "c", tmp_path / "complex", ImportOptions(magnitude=True))
+    found = Study.open(tmp_path / "complex").case("z").read_image().array[0]
+    np.testing.assert_allclose(found, 5 * np.abs(values[..., 0]), rtol=1e-5)
+
+
+def test_a_bad_label_among_good_ones_leaves_nothing_written(tmp_path):
+    for seed in range(12):
+        _scan(tmp_path / f"s/images/n{seed:02d}.nii.gz", seed)
+        write_segmentation(tmp_path / f"s/labels/n{seed:02d}.nii.gz", BOX, GEOMETRY)
+    bad = tmp_path / "s/labels/n11.nii.gz"
+    bad.write_bytes(bad.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"n11\.nii\.gz"):
+        import_scans(tmp_path / "s", tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_one_scan_is_told_what_it_can_give(tmp_path):
+    _scan(tmp_path / "s/a.nii.gz")
+    write_segmentation(tmp_path / "s/a_seg-manual.nii.gz", BOX, GEOMETRY)
+    summary = import_scans(tmp_path / "s", tmp_path / "study")
+    assert summary.labelled == ("a",)
+    assert any("one scan: training can learn to repeat its label" in note for note in summary.notes)
+    _scan(tmp_path / "s/b.nii.gz", 4)
+    summary = import_scans(tmp_path / "s", tmp_path / "study")
+    assert any("nothing is left to validate on" in note for note in summary.notes)
