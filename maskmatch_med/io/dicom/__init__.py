@@ -4,7 +4,7 @@ The rules are told in docs/dicom.md. Nothing of the patient is kept: a scan has 
 made of the modality, the number of the series and a hash.
 """
 
-from maskmatch_med.io.dicom.series import DicomFolder, DicomSeries, find_series, header, read, series_hash
+from maskmatch_med.io.dicom.series import DicomFolder, DicomSeries, find_series, header, read
 from maskmatch_med.io.dicom.source import DicomFile, is_dicom
 
-__all__ = ["DicomFile", "DicomFolder", "DicomSeries", "find_series", "header", "is_dicom", "read", "series_hash"]
+__all__ = ["DicomFile", "DicomFolder", "DicomSeries", "find_series", "header", "is_dicom", "read"]

@@ -147,11 +147,6 @@ def read(path: Path, options: ReadOptions) -> StoredScan:
     return find_series(path).pick(options.series).read_stored()
 
 
-def series_hash(identifier: str) -> str:
-    """What stands in the names of the scans of a series for its SeriesInstanceUID."""
-    return hashlib.sha256(identifier.encode()).hexdigest()[:10]
-
-
 def _headers(files: Iterable[DicomFile]) -> tuple[list[Frame], dict[str, list[DicomFile]]]:
     """The frames of all files, and the files that are no scans by what they are."""
     frames: list[Frame] = []
@@ -196,7 +191,7 @@ def _name(frames: Sequence[Frame]) -> str:
     origin = frames[0].origin
     identifier = origin.series[0] or min(frame.origin.image or repr(frame.plane) for frame in frames)
     number = "" if origin.number is None else f"_s{origin.number:03d}"
-    return f"{origin.modality}{number}_{series_hash(identifier)}"
+    return f"{origin.modality}{number}_{hashlib.sha256(identifier.encode()).hexdigest()[:10]}"
 
 
 def _value_notes(stack: Stack) -> list[str]:
