@@ -41,7 +41,9 @@ class Geometry:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise InputError(f"the affine must be a finite 4x4 matrix, got {affine.tolist()}")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        with np.errstate(all="ignore"):
+            volume_mm3 = abs(np.linalg.det(affine[:3, :3]))
+        if not 1e-12 <= volume_mm3 < np.inf:
             raise InputError(f"the affine is singular, voxels would have no volume: {affine.tolist()}")
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)

@@ -124,7 +124,7 @@ def read_block(block: Block, options: ReadOptions) -> Array:
     """
     if block.dtype.kind == "c" and not options.magnitude:
         raise InputError(
-            f"{block.path} holds complex values; save their magnitude, or read that with the option magnitude"
+            f"{block.path} holds complex values; save their magnitude, or read that with --magnitude"
         )
     frames = options.choose(block.path, block.shape[3])
     check_promise(block.path, block.shape, block.dtype.itemsize, block.offset, options)

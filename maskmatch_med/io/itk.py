@@ -44,7 +44,7 @@ def read(path: Path, options: ReadOptions) -> StoredScan:
     """
     found, promise = _stated(path)
     if found.dtype.startswith("complex") and not options.magnitude:
-        raise InputError(f"{path} holds complex values; save their magnitude, or read that with the option magnitude")
+        raise InputError(f"{path} holds complex values; save their magnitude, or read that with --magnitude")
     frames = options.choose(path, found.frames)
     _, array = GUARD.run(f"{_THIS}:load", path, promise.limits(), io=promise.reader, frames=frames)
     wanted = (len(frames) * found.channels, *found.geometry.shape)

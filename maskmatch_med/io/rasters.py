@@ -34,6 +34,8 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+_MOST_PIXELS_A_BYTE = {"PNG": 8 * 1040, "GIF": 2740, "JPEG": 1040, "BMP": 130}
+"""How many pixels a stored byte can become, by the compression of the format; TIFF has several without a bound."""
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
 
 
@@ -98,6 +100,7 @@ def open_picture(path: Path) -> Image.Image:
                 pages = getattr(picture, "n_frames", 1)
                 if pages > 1:
                     raise InputError(f"{path} holds {pages} pages or frames; save each as a picture of its own")
+                _check_promise(picture, path)
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except InputError:
@@ -107,3 +110,11 @@ def open_picture(path: Path) -> Image.Image:
     except _BROKEN as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise InputError(f"cannot read the picture {path} ({reason}); check the file or save it anew") from error
+
+
+def _check_promise(picture: Image.Image, path: Path) -> None:
+    """Refuse a picture whose header promises more pixels than its file can hold, before they are allocated."""
+    most = _MOST_PIXELS_A_BYTE.get(picture.format or "")
+    if most is not None and picture.width * picture.height > most * path.stat().st_size:
+        size = f"{picture.width} × {picture.height}"
+        raise InputError(f"{path} is cut off: its header promises {size} pixels, more than the file can hold")

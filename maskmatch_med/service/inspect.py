@@ -12,7 +12,7 @@ import torch
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import find_cases
+from maskmatch_med.io.cases import FoundScans, find_scans
 from maskmatch_med.io.dicom import DicomFolder, find_series, is_dicom
 from maskmatch_med.io.formats import ReadOptions, check_file, is_folder
 from maskmatch_med.io.volumes import read_header, read_stored
@@ -42,10 +42,20 @@ def info(path: Path | str) -> tuple[str, list[tuple[str, str]]]:
         return f"Study {path}", _study_rows(Study.open(path))
     if is_dicom(path):
         return f"DICOM folder {path}", _dicom_rows(find_series(path))
-    cases = find_cases([path])
-    if len(cases) == 1 and len(cases[0].channels) == 1:
-        return f"Scan {cases[0].channels[0]}", _scan_rows(cases[0].channels[0])
-    return f"Folder {path}", [("Scans", str(len(cases))), ("First", cases[0].name), ("Last", cases[-1].name)]
+    found = find_scans([path])
+    single = found.cases[0].channels if len(found.cases) == 1 else ()
+    if len(single) == 1:
+        return f"Scan {single[0]}", _scan_rows(single[0])
+    return f"Folder {path}", _folder_rows(found)
+
+
+def _folder_rows(found: FoundScans) -> list[tuple[str, str]]:
+    cases = found.cases
+    rows = [("Scans", str(len(cases))), ("First", cases[0].name), ("Last", cases[-1].name)]
+    channels = ", ".join(found.channel_names) or str(len(cases[0].channels))
+    rows += [("Channels", channels)] if len(cases[0].channels) > 1 else []
+    rows += [("Labels", str(len(found.labels)))] if found.labels else []
+    return rows + [("Note", note) for note in found.notes]
 
 
 def _model_rows(folder: ModelFolder) -> list[tuple[str, str]]:
@@ -53,8 +63,12 @@ def _model_rows(folder: ModelFolder) -> list[tuple[str, str]]:
     state = "finished" if metrics.get("finished") else "interrupted; go on with --resume"
     rows = [("Method", config.method), ("State", state), *describe(Plan.load(folder.plan_path))]
     if metrics:
-        rows += [("Iterations", str(metrics["iterations"])), ("Minutes", f"{metrics['seconds'] / 60:.1f}")]
-        rows += [(f"Validation Dice, {name}", f"{dice:.3f}") for name, dice in (metrics["validation"] or {}).items()]
+        try:
+            rows += [("Iterations", str(metrics["iterations"])), ("Minutes", f"{metrics['seconds'] / 60:.1f}")]
+            validation = dict(metrics["validation"] or {})
+            rows += [(f"Validation Dice, {name}", f"{dice:.3f}") for name, dice in validation.items()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{folder.metrics_path} is damaged: {error!r}; train again or remove the file") from error
     return rows
 
 

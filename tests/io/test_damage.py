@@ -154,7 +154,7 @@ def test_flipped_header_bytes(victim, tmp_path):
 @pytest.mark.proof
 def test_two_hundred_flipped_header_bytes_of_each_format(victim, tmp_path):
     refused = _flip_headers(victim, tmp_path, 200, seed=2)
-    assert refused >= 10 or victim.name in {"x.png", "x.tif"} or victim.damaged
+    assert refused >= 3 or victim.damaged
 
 
 @pytest.mark.proof
