@@ -125,6 +125,8 @@ def _meta(path: Path, start: bytes) -> Promise:
     if fields.get("BinaryData", "True").lower() == "false":
         encoding = "text"
     stored = _held(path, data, [components, *sizes], _META_BYTES[number], encoding)
+    if encoding == "gzip" and int(fields.get("CompressedDataSize", "0")) > stored:
+        raise InputError(f"{path} is cut off: {data.name} is shorter than its header promises; copy or export it anew")
     values = components * math.prod(sizes) * _META_BYTES[number]
     return Promise("MetaImage", "MetaImageIO", values, stored)
 

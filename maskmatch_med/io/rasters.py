@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with Image.open(BytesIO(path.read_bytes())) as picture:  # a damaged length reads no further
                 pages = getattr(picture, "n_frames", 1)
                 if pages > 1:
                     raise InputError(f"{path} holds {pages} pages or frames; save each as a picture of its own")

@@ -177,6 +177,7 @@ def test_metaimage_by_hand(tmp_path):
         ({"ElementNumberOfChannels": "1000000000000"}, "header promises"),
         ({"ElementDataFile": "../x.raw"}, "outside its own folder"),
         ({"ElementDataFile": "LIST"}, "several data files"),
+        ({"CompressedData": "True", "CompressedDataSize": "1000000"}, "cut off"),
         ({"ElementSpacing": "nan 1 1"}, "x.mha"),
     ],
 )

@@ -99,3 +99,9 @@ def test_minc2_without_h5py_is_refused_with_what_to_install(monkeypatch):
     monkeypatch.setattr("maskmatch_med.io.neuro.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs the package h5py: install maskmatch-med\[minc\]"):
         read_volume(SAMPLES / "small.mnc")
+
+
+@needs_samples
+def test_cifti_is_refused_by_name():
+    with pytest.raises(InputError, match=r"row_major\.dconn\.nii is a CIFTI file"):
+        read_volume(SAMPLES / "row_major.dconn.nii")
