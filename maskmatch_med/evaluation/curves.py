@@ -50,7 +50,7 @@ def curve_figure(logs: Mapping[str, Log]) -> Figure | None:
     for axes in grid[count:]:
         axes.set_visible(False)
     if len(logs) > 1 and panels:
-        legend(grid[0])
+        legend(max(grid[: len(panels)], key=lambda axes: len(axes.get_legend_handles_labels()[0])))
     figure.tight_layout()
     return figure
 

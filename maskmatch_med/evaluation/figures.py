@@ -19,6 +19,9 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 
 INK = "#1f2933"
 GRID = "#d5dbe1"
+NEUTRAL = "#7b8794"
+REFERENCE = "reference"
+"""What the outer name of reference volumes is; it is drawn in grey."""
 
 
 def dice_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -27,19 +30,7 @@ def dice_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     Args:
         scores: by model, by structure, the Dice of each case. A single model may have the name "".
     """
-    structures = list(dict.fromkeys(name for found in scores.values() for name in found))
-    figure = Figure(figsize=(max(5.0, 1.6 + 1.15 * len(structures) * max(1, len(scores)) ** 0.6), 3.4), dpi=160)
-    axes = figure.subplots()
-    width = 0.72 / max(1, len(scores))
-    for rank, (model, found) in enumerate(scores.items()):
-        colour = PALETTE[rank % len(PALETTE)]
-        for place, name in enumerate(structures):
-            middle = place + (rank - (len(scores) - 1) / 2) * width
-            _box(axes, middle, width, list(found.get(name, [])), colour)
-        if model:
-            axes.plot([], [], "o", color=colour, label=model)
-    axes.set_xticks(range(len(structures)), structures)
-    axes.set_xlim(-0.6, len(structures) - 0.4)
+    figure, axes = _grouped(scores)
     values = [v for found in scores.values() for dice in found.values() for v in dice]
     axes.set_ylim(min(0.5, np.floor(10 * min(values, default=0.5) - 0.2) / 10) if values else 0, 1.005)
     if axes.get_ylim()[0] < 0:
@@ -47,6 +38,24 @@ def dice_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     dress(axes, "", "Dice")
     if any(scores):
         legend(axes)
+    figure.tight_layout()
+    return figure
+
+
+def volume_figure(volumes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Every case's volume in ml by structure, drawn as :func:`dice_figure` draws scores.
+
+    Args:
+        volumes: by who made them ("reference", a model), by structure, the volume of each case.
+    """
+    figure, axes = _grouped(volumes)
+    shown = [v for found in volumes.values() for listed in found.values() for v in listed if v > 0]
+    if shown and max(shown) > 100 * min(shown):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    dress(axes, "", "volume, ml")
+    legend(axes)
     figure.tight_layout()
     return figure
 
@@ -76,6 +85,25 @@ def inline_svg(figure: Figure, label: str) -> str:
     text = text.replace(INK, "currentColor").replace(GRID, f"var(--line, {GRID})")
     text = text.replace(PALETTE[0].lower(), f"var(--series, {PALETTE[0]})")
     return re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1)
+
+
+def _grouped(values: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Figure, Axes]:
+    """Boxes and dots side by side: a place a structure, in it a colour for each of the outer names."""
+    structures = list(dict.fromkeys(name for found in values.values() for name in found))
+    models = [name for name in values if name != REFERENCE]
+    figure = Figure(figsize=(max(5.0, 1.6 + 1.15 * len(structures) * max(1, len(models)) ** 0.6), 3.4), dpi=160)
+    axes = figure.subplots()
+    width = 0.72 / max(1, len(values))
+    for rank, (name, found) in enumerate(values.items()):
+        colour = NEUTRAL if name == REFERENCE else PALETTE[models.index(name) % len(PALETTE)]
+        for place, structure in enumerate(structures):
+            middle = place + (rank - (len(values) - 1) / 2) * width
+            _box(axes, middle, width, list(found.get(structure, [])), colour)
+        if name:
+            axes.plot([], [], "o", color=colour, label=name)
+    axes.set_xticks(range(len(structures)), structures)
+    axes.set_xlim(-0.6, len(structures) - 0.4)
+    return figure, axes
 
 
 def _box(axes: Axes, middle: float, width: float, values: list[float], colour: str) -> None:

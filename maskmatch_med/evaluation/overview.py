@@ -133,7 +133,8 @@ def _strips(axes: Axes, rows: Sequence[tuple[str, list[float]]]) -> None:
     for rank, (_, values) in enumerate(rows):
         low = len(rows) - 1 - rank
         spread = 0.22 * np.sin(np.arange(len(values)) * 12.9898)
-        axes.plot(values, low + spread, "o", color=PALETTE[0], ms=3, alpha=0.45, markeredgewidth=0)
+        size, alpha = (3, 0.45) if len(values) > 30 else (5, 0.7)
+        axes.plot(values, low + spread, "o", color=PALETTE[0], ms=size, alpha=alpha, markeredgewidth=0)
         axes.plot([np.median(values)] * 2, [low - 0.36, low + 0.36], color=INK, linewidth=1.8)
     axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
@@ -167,4 +168,7 @@ def _row(name: str, values: Sequence[float]) -> tuple[str, str, str, str]:
 
 
 def _three(values: Sequence[float]) -> tuple[str, str, str]:
-    return f"{min(values):.4g}", f"{float(np.median(values)):.4g}", f"{max(values):.4g}"
+    found = (min(values), float(np.median(values)), max(values))
+    whole = all(float(value).is_integer() for value in found)
+    digits = 0 if whole or found[2] <= 0 else max(0, 2 - int(np.floor(np.log10(found[2]))))
+    return f"{found[0]:.{digits}f}", f"{found[1]:.{digits}f}", f"{found[2]:.{digits}f}"

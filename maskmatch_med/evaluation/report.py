@@ -12,7 +12,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation.agreement import agreement_figure, agreements
 from maskmatch_med.evaluation.calibration import Calibration, calibration_figure
 from maskmatch_med.evaluation.curves import Log, curve_figure
-from maskmatch_med.evaluation.figures import dice_figure
+from maskmatch_med.evaluation.figures import REFERENCE, dice_figure, volume_figure
 from maskmatch_med.evaluation.overview import Overview, overview_figure
 from maskmatch_med.evaluation.page import png_uri, render, svg
 from maskmatch_med.evaluation.pictures import CasePicture, case_figure
@@ -97,7 +97,7 @@ class ReportData:
     overview: Overview | None = None
     predicted: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    calibration_hint: str = ""
+    calibration_hint: NextStep | None = None
     costs: Sequence[Cost] = ()
     kicker: str = "Report"
 
@@ -133,6 +133,7 @@ def render_report(data: ReportData) -> str:
         differences=differences(evaluations),
         cases=case_table(evaluations),
         dice_plot=svg(dice_figure(scores), "Dice of every case by structure") if evaluations else None,
+        volume_plot=svg(volume_figure(_volumes(evaluations)), "Volumes by structure") if evaluations else None,
         agreements={name: agreement_table(found) for name, found in agreed.items()},
         agreement_plot=svg(agreement_figure(agreed), "Volume differences") if any(agreed.values()) else None,
         overview_plot=svg(overview, "Spacing, size and label volumes of every scan") if overview else None,
@@ -177,3 +178,12 @@ def _predicted_rows(predicted: Mapping[str, Mapping[str, Sequence[float]]]) -> l
             cells = [f"{volume:.3g}" for volume in three] or ["–"] * 3
             rows.append({"model": model, "name": name, "scans": len(volumes), "shown": len(shown), "cells": cells})
     return rows
+
+
+def _volumes(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, list[float]]]:
+    """Volumes by who made them and by structure: the reference's, then each model's."""
+    first = next(iter(evaluations.values()))
+    found = {REFERENCE: {name: [row.volume_ref_ml for row in first.of_class(name)] for name in first.classes}}
+    for model, evaluation in evaluations.items():
+        found[model] = {n: [row.volume_pred_ml for row in evaluation.of_class(n)] for n in evaluation.classes}
+    return found

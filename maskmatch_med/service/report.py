@@ -18,10 +18,10 @@ from maskmatch_med.study import Study
 from maskmatch_med.training import read_log
 
 _MOST_MODELS = 6
-_NOT_CALIBRATED = (
-    "Whether the model's confidence can be trusted was not measured: that needs the class probabilities beside the "
-    "predictions, and references. Write them with `maskmatch predict MODEL SCANS -o OUT --probabilities`, then "
-    "`maskmatch report OUT --reference REFERENCES`."
+_NOT_CALIBRATED = NextStep(
+    "Whether the model's confidence can be trusted was not measured: that needs class probabilities beside the "
+    "predictions, and references. Write them, then make the report of those predictions:",
+    "maskmatch predict MODEL SCANS -o OUT --probabilities\nmaskmatch report OUT --reference REFERENCES",
 )
 
 
@@ -79,7 +79,7 @@ def report(path: Path | str, out: Path | None = None, request: ReportRequest | N
 
 def _of_study(study: Study, request: ReportRequest) -> ReportData:
     overview = look_at(study, request.progress)
-    models = reported.models_of(study)[:_MOST_MODELS]
+    models = reported.models_of(study)[-_MOST_MODELS:]
     folders = [study.predictions_dir / model.root.name for model in models]
     folders += sorted(p for p in study.predictions_dir.glob("*") if p not in folders)
     scored = _scored([folder for folder in folders if reported.holds_predictions(folder)], study, request)
@@ -146,6 +146,7 @@ def _scored(folders: list[Path], study: Study | None, request: ReportRequest) ->
         request.progress(0, len(pairs.predictions), f"scoring {folder.name}")
         scores = evaluate_pairs(pairs, EvaluateOptions(nsd_mm=request.nsd_mm))
         found.append(ScoredFolder(folder, pairs.predictions, pairs, scores))
+    request.progress(1, 1, "")
     return found
 
 
@@ -176,7 +177,7 @@ def _with_results(
         pictures=reported.pictures(scored, images),
         classes=classes,
         calibrations=calibrations,
-        calibration_hint="" if calibrations else _NOT_CALIBRATED,
+        calibration_hint=None if calibrations else _NOT_CALIBRATED,
     )
 
 
@@ -190,7 +191,7 @@ def _headlines(evaluations: Mapping[str, Evaluation]) -> list[Headline]:
 def _next_steps(study: Study, models: list[ModelFolder]) -> list[NextStep]:
     if not models:
         return [NextStep("Train on its labelled and unlabelled scans", f"maskmatch train {study.root.name}")]
-    model = f"{study.root.name}/models/{models[0].root.name}"
+    model = f"{study.root.name}/models/{models[-1].root.name}"
     return [
         NextStep("Segment new scans, with probabilities", f"maskmatch predict {model} SCANS -o OUT --probabilities"),
         NextStep("Report how well that went", "maskmatch report OUT --reference REFERENCES"),

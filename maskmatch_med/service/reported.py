@@ -178,9 +178,9 @@ def holds_predictions(folder: Path) -> bool:
 
 
 def models_of(study: Study) -> list[ModelFolder]:
-    """The study's models, the newest first."""
+    """The study's models, the oldest first."""
     folders = [ModelFolder(path) for path in study.models_dir.glob("*") if (path / "config.json").is_file()]
-    return sorted(folders, key=lambda folder: (-folder.config_path.stat().st_mtime, folder.root.name))
+    return sorted(folders, key=lambda folder: (folder.config_path.stat().st_mtime, folder.root.name))
 
 
 def study_of(folder: Path) -> Study | None:

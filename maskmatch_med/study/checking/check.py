@@ -65,7 +65,6 @@ def _check_case(study: Study, name: str, look: Look | None) -> tuple[list[Findin
     label, unusable = read_label(study, case)
     found += [unusable] if unusable else []
     found += label_findings(study, case, label, scan.geometry)
-    fitting = label if label is not None and label.array.shape == scan.geometry.shape else None
     if look is not None:
-        look(case, scan, fitting)
-    return found, measure(case, scan, fitting, study.label_names)
+        look(case, scan, label if label is not None and label.geometry.same_grid(scan.geometry) else None)
+    return found, measure(case, scan, label, study.label_names)

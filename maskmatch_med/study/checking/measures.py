@@ -58,7 +58,7 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
     Args:
         case: what it is called and where it came from.
         scan: (C, X, Y, Z).
-        label: its current label on the scan's grid, or None.
+        label: its current label, or None.
         label_names: class name to value.
     """
     orientation = scan.geometry.to_canonical()
@@ -76,7 +76,7 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
         volumes_ml={} if label is None else _volumes(label, label_names),
         values=values,
         side=None if case.is_raster else signature(orientation.apply(_windowed(scan.array[0]))),
-        label_side=None if label is None or case.is_raster else _label_side(orientation.apply(label.array), values),
+        label_side=None if label is None or case.is_raster else _label_side(label),
     )
 
 
@@ -117,8 +117,10 @@ def _volumes(label: LabelMap, label_names: Mapping[str, int]) -> dict[str, float
     return {name: float(counts[value] * voxel_ml) for name, value in label_names.items() if value and counts[value]}
 
 
-def _label_side(array: Array, values: tuple[int, ...]) -> Signature | None:
-    shown = [v for v in values if v not in {0, UNJUDGED}][:_MOST_STRUCTURES]
+def _label_side(label: LabelMap) -> Signature | None:
+    """Taken on the label's own grid, so that a scan whose header alone is wrong stands against it."""
+    array = label.geometry.to_canonical().apply(label.array)
+    shown = [v for v in label.values if v not in {0, UNJUDGED}][:_MOST_STRUCTURES]
     parts = [signature((array == value).astype(np.float32)) for value in shown]
     kept = [part.astype(np.int16) * (1 + rank) for rank, part in enumerate(parts) if part is not None]
     if not kept:
