@@ -108,8 +108,9 @@ def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = 
     """Find the scans among files, folders and archives.
 
     Of a folder its readable files are taken, or those of its ``imagesTr`` or ``images`` folder; masks, labels
-    (``*_mask``, ``*_seg``, …), uncertainty maps and hidden files in it are passed over. Where it has none, its DICOM
-    series are taken, however deep they lie, else the files of its folders, one folder a scan as in BraTS.
+    (``*_mask``, ``*_seg``, …), uncertainty maps and hidden files in it are passed over, zip archives of DICOM files
+    taken. Where it has no scan itself, the DICOM series within it are taken, however deep they lie, else the files of
+    its folders, one folder a scan as in BraTS.
 
     Files of volumes are the channels of one scan where names end in ``_0000``, ``_0001``, …, or in names of modalities
     (``_t1``, ``_flair``, see :data:`~maskmatch_med.io.channels.MODALITIES`). So are pictures where all of a folder
@@ -176,20 +177,21 @@ def _gather_folder(folder: Path) -> list[Path | DicomFolder]:
     found: list[Path | DicomFolder] = [f for f in direct if not _is_dicom(f) and not _is_map(f)]
     if len(direct) > len([f for f in direct if not _is_dicom(f)]):
         return [*found, *_dicom(folder)]
-    if any(isinstance(f, Path) and not is_named_as_label(f) for f in found):
+    found += [one for path in sorted(folder.glob("[!.]*.zip")) for one in _dicom(path, asked=False)]
+    if any(not (isinstance(f, Path) and is_named_as_label(f)) for f in found):
         return found
-    series = _dicom(folder)
+    series = _dicom(folder, asked=False)
     if series:
         return [*found, *series]
     inner = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
     return [*found, *(f for one in inner for f in files_in(one) if not _is_map(f))]
 
 
-def _dicom(path: Path) -> list[DicomFolder]:
-    """The DICOM series of a path; nothing where it holds no DICOM file."""
+def _dicom(path: Path, *, asked: bool = True) -> list[DicomFolder]:
+    """The DICOM series of a path; nothing where it holds no DICOM file, unless just this path was asked for."""
     from maskmatch_med.io.dicom import find_series, is_dicom  # noqa: PLC0415  (slow to import)
 
-    return [find_series(path)] if path.is_file() or is_dicom(path) else []
+    return [find_series(path)] if asked or is_dicom(path) else []
 
 
 def _is_dicom(path: Path) -> bool:

@@ -75,7 +75,7 @@ def import_scans(
     selection = select(detect(source, options.labels_dir, options.channels), options)
     study = Study.open(root) if root.is_dir() and any(root.iterdir()) else None
     groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
-    steps = _Steps(progress, 2 * len(selection.found.cases))
+    steps = _Steps(progress, 3 * len(selection.found.cases))
     job = _Job(study, selection, options, _label_reader(study, selection, options))
     checked = [job.check(case, steps) for case in selection.found.cases]
     if study is None:
@@ -90,10 +90,11 @@ def import_scans(
     elif job.labels.label_names != study.label_names:
         study.set_label_names(job.labels.label_names, job.labels.colours)
     changes = _Changes()
-    with study.editing():
+    with study.editing(lambda done, total, name: steps.part(2, done / total, f"showing {name} to nnU-Net")):
         for item in checked:
             steps.next(f"importing {item.case.name}")
             changes.add(_write(study, item, job, groups[item.case.name]))
+    steps.part(3, 0.0, "")
     return _summary(study, selection, checked, groups if options.group else {}, changes)
 
 
@@ -125,6 +126,11 @@ class _Steps:
         if self._progress is not None:
             self._progress(self._done, self._total, text)
         self._done += 1
+
+    def part(self, part: int, share: float, text: str) -> None:
+        """Tell how far one of the three parts is, which are checking, writing and showing."""
+        if self._progress is not None:
+            self._progress(round(self._total / 3 * (part + share)), self._total, text)
 
 
 class _Job:
@@ -323,15 +329,15 @@ def _summary(
 def _few_labels(study: Study) -> list[str]:
     """What a study of one scan, or with one label, can and cannot give."""
     cases = study.cases()
-    if len(cases) == 1:
+    labelled = sum(case.label is not None for case in cases)
+    if len(cases) == 1 and labelled:
         return [
-            "this study has one scan: training can learn to repeat its label and shows that everything runs, but no "
-            "scan is left to validate on or to learn from without label, so its scores say nothing of other scans; "
-            "import more, labelled or not"
+            "one scan with its label shows that training runs and learns to repeat this label; no scan is left to "
+            "validate on, so its scores say nothing of other scans: add scans, labelled or not"
         ]
-    if sum(case.label is not None for case in cases) == 1:
+    if labelled == 1:
         return [
-            "one scan has a label: training uses it and learns from the others without label, but nothing is left to "
-            "validate on; label two or three more before you trust its scores"
+            "one scan has a label: training learns from it and from the others without label, but none is left to "
+            "validate on; label two or three more before you trust the scores"
         ]
     return []

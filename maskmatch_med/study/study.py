@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -290,10 +290,13 @@ class Study:
             save_record(self.folder.sidecar(name), record.model_copy(update=changes))
 
     @contextmanager
-    def editing(self) -> Iterator[None]:
+    def editing(self, progress: Callable[[int, int, str], None] | None = None) -> Iterator[None]:
         """Hold the study's lock; at the end labelsTr, dataset.json and the catalogue follow what was written.
 
         Blocks may be nested; many changes in one block are made visible once.
+
+        Args:
+            progress: called as ``progress(done, total, case)`` while they follow.
 
         Raises:
             StudyError: another living process keeps the study locked.
@@ -303,7 +306,7 @@ class Study:
                 self.view().refresh()
             yield
             if outermost:
-                self.view().refresh()
+                self.view().refresh(progress)
                 write_catalogue(self.root, self.cases())
 
     @property

@@ -7,7 +7,7 @@ noticed and becomes a new version of the history.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import LabelMap, nifti, read_labels, write_segmentation
-from maskmatch_med.io.atomic import write_text
+from maskmatch_med.io.atomic import copy_file, write_text
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.alignment import on_grid, refuse_unknown_values
 from maskmatch_med.study.records import LabelVersion, file_sha256
@@ -75,10 +75,13 @@ class LabelView:
         listed = content.get("dataset")
         return not isinstance(listed, dict) or set(listed) != set(entries) & set(self.cases)
 
-    def refresh(self) -> list[str]:
+    def refresh(self, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
         """Adopt labels changed by other programs, then write what differs from the history. Needs the study's lock.
 
         What the view remembers is written last, so that a process that dies before leaves a view known to be stale.
+
+        Args:
+            progress: called as ``progress(done, total, case)``.
 
         Returns:
             Names of the cases whose changed label became a new version.
@@ -87,7 +90,9 @@ class LabelView:
         declared = read_dataset_json(self.root).get("labels", {}).get(IGNORE)
         adopted, broken, entries = [], [], {}
         partial = False
-        for case in self.cases:
+        for done, case in enumerate(self.cases):
+            if progress is not None:
+                progress(done, len(self.cases), case)
             entry = old.get(case)
             try:
                 adopted += [case] if self._adopt(case, entry, declared) else []
@@ -165,9 +170,12 @@ class LabelView:
                 return entry
             if file_sha256(path) == entry.sha256:
                 return _entry(path, version.version, ignore)
-        labels = version.read()
-        array = labels.array if ignore is None else np.where(labels.array == UNJUDGED, np.uint8(ignore), labels.array)
-        write_segmentation(path, array, labels.geometry)
+        if ignore is None:
+            copy_file(version.path, path)
+        else:
+            labels = version.read()
+            shown = np.where(labels.array == UNJUDGED, np.uint8(ignore), labels.array)
+            write_segmentation(path, shown, labels.geometry)
         return _entry(path, version.version, ignore)
 
 
