@@ -78,7 +78,7 @@ class UnlabelledConfig(_Section):
     strong_weight: float = Field(default=1.0, ge=0)
     masked_weight: float = Field(default=1.0, ge=0)
     mean_teacher_weight: float = Field(default=10.0, ge=0)
-    start: float = Field(default=0.5, ge=0, lt=1)
+    start: float = Field(default=0.7, ge=0, lt=1)
     """Share of the run that trains on labels alone: such steps cost a third, and a poor teacher teaches its errors."""
     ramp: float = Field(default=0.1, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""

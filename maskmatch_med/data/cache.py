@@ -8,6 +8,7 @@ which version of the preprocessing, and says whether every voxel is judged.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ PREPROCESSING_VERSION = 1
 _POSITIONS_A_CLASS = 20_000
 _FILES = ("image.npy", "labels.npy", "voxels.npz")
 _LONGEST_PREPARATION_S = 1800.0
+_KEPT_PLANS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,20 @@ def cache_cases(
         tell = None if progress is None else partial(_tell_waiting, progress, index, len(cases))
         _bring_up_to_date(case, plan, folder, tell)
         opened.append(_open(case, folder))
+    _forget_old_plans(root, plan.preprocessing_key)
     if progress is not None:
         progress(len(cases), len(cases), "")
     return opened
+
+
+def _forget_old_plans(root: Path, current: str) -> None:
+    """Remove what was prepared under plans other than the latest few; their arrays are made anew when asked for."""
+    if not (root / current).is_dir():
+        return
+    os.utime(root / current)
+    plans = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in plans[:-_KEPT_PLANS]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _tell_waiting(progress: Callable[[int, int, str], None], done: int, total: int, holder: str) -> None:

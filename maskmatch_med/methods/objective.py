@@ -132,7 +132,8 @@ class Objective:
     def labelled_view(self, batch: Batch, generator: Generator) -> tuple[Tensor, Tensor]:
         """Labelled images (B, C, *patch) after spatial and intensity changes, and their labels (B, *patch) uint8."""
         image, labels = self._labelled_patch(batch, self._draw(len(batch.labelled), generator))
-        return apply_intensity(image, draw_intensity(len(image), LABELLED, generator)), labels
+        draw = draw_intensity(len(image), LABELLED, generator)
+        return apply_intensity(image, draw, self.plan.scaled_axes), labels
 
     @torch.no_grad()
     def teach(self, teacher: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, PseudoLabels]:

@@ -45,18 +45,18 @@ class StrongView:
 
     def __init__(self, plan: Plan, config: TrainConfig) -> None:
         self.config = config
+        self.scaled_axes = plan.scaled_axes
         self.weight = config.unlabelled.strong_weight
 
     def view(self, weak: Tensor, pseudo: PseudoLabels, generator: Generator) -> tuple[Tensor, PseudoLabels]:
         """See :class:`Term`."""
-        strong = apply_intensity(weak, draw_intensity(len(weak), STRONG, generator))
+        strong = apply_intensity(weak, draw_intensity(len(weak), STRONG, generator), self.scaled_axes)
         cutmix = draw_cutmix(len(weak), weak.shape[2:], self.config.unlabelled.cutmix_probability, generator)
         return apply_cutmix(strong, cutmix), pseudo.mixed(cutmix)
 
     def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
         """See :class:`Term`."""
-        threshold, share = self.config.pseudo_labels.threshold, self.config.unlabelled.normalise_by
-        return confident_cross_entropy(logits, pseudo, threshold, share)
+        return _confident_loss(logits, pseudo, self.config)
 
 
 class MaskedView:
@@ -77,8 +77,7 @@ class MaskedView:
 
     def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
         """See :class:`Term`."""
-        threshold, share = self.config.pseudo_labels.threshold, self.config.unlabelled.normalise_by
-        return confident_cross_entropy(logits, pseudo, threshold, share)
+        return _confident_loss(logits, pseudo, self.config)
 
 
 class NoisyView:
@@ -95,6 +94,11 @@ class NoisyView:
     def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
         """See :class:`Term`."""
         return probability_mse(logits, pseudo)
+
+
+def _confident_loss(logits: Tensor, pseudo: PseudoLabels, config: TrainConfig) -> Tensor:
+    """The loss of the strong and of the masked view."""
+    return confident_cross_entropy(logits, pseudo, config.pseudo_labels.threshold, config.unlabelled.normalise_by)
 
 
 TERMS: dict[str, Callable[[Plan, TrainConfig], Term]] = {

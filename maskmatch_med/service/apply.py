@@ -17,7 +17,7 @@ from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_cases, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
-from maskmatch_med.service.devices import resolve_device
+from maskmatch_med.service.devices import memory_explained, resolve_device
 from maskmatch_med.volume import Volume
 
 Progress = Callable[[int, int, str], None]
@@ -71,7 +71,8 @@ def predict(
 
     Raises:
         StudyError: there is no finished model.
-        InputError: an input cannot be read or does not fit the model.
+        InputError: nothing was found, or some inputs cannot be read or do not fit the model; the others are written.
+        TrainingError: the device's memory does not hold the scan.
     """
     request = request or PredictRequest()
     folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))
@@ -91,20 +92,35 @@ def predict(
     predictor = Predictor(network, plan, options, device)
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
-    written, rows = [], []
+    written, rows, refused = list[Path](), list[dict[str, Any]](), list[InputError]()
     try:
         for index, case in enumerate(cases):
             request.progress(index, len(cases), case.name)
             began = time.monotonic()
-            volume = _fitting_volume(case, plan)
-            prediction = _predicted(predictor, case, volume)
+            try:
+                volume = _fitting_volume(case, plan)
+                prediction = _predicted(predictor, case, volume)
+            except InputError as error:
+                refused.append(error)
+                continue
             written.append(_write_prediction(target, case, volume, prediction, plan.classes))
             rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
     finally:
         if rows:
             _write_csv(target / "summary.csv", rows)
     request.progress(len(cases), len(cases), "")
+    if refused:
+        raise _refusal(refused, len(written))
     return written
+
+
+def _refusal(refused: Sequence[InputError], written: int) -> InputError:
+    if len(refused) == 1 and not written:
+        return refused[0]
+    names = "\n".join(str(error) for error in refused)
+    return InputError(
+        f"{len(refused)} of {len(refused) + written} scans were refused, the others are written:\n{names}"
+    )
 
 
 def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:
@@ -139,7 +155,8 @@ def _fitting_volume(case: CaseFiles, plan: Plan) -> Volume:
 
 def _predicted(predictor: Predictor, case: CaseFiles, volume: Volume) -> Prediction:
     try:
-        return predictor.predict(volume)
+        with memory_explained(f"{case.channels[0]}", "predict with fewer scales, without --mirror, or --device cpu"):
+            return predictor.predict(volume)
     except InputError as error:
         raise InputError(f"{case.channels[0]}: {error}") from error
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, TrainingError
 
 
 def budget_of(device: str) -> Literal["cpu", "gpu"]:
@@ -28,8 +30,25 @@ def resolve_device(device: str) -> torch.device:
         raise InputError(f"unknown device {device!r}; use auto, cpu, cuda or mps") from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {device!r} is asked for, but this machine offers no CUDA GPU; use --device cpu")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {device!r} is asked for, but this machine's GPUs are 0 to {torch.cuda.device_count() - 1}"
+        )
     if found.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device {device!r} is asked for, but this machine offers no Apple GPU; use --device cpu")
     if found.type not in {"cpu", "cuda", "mps"}:
         raise InputError(f"device {device!r} cannot be used; use auto, cpu, cuda or mps")
     return found
+
+
+@contextmanager
+def memory_explained(what: str, todo: str) -> Iterator[None]:
+    """Turn an accelerator's lack of memory into one sentence.
+
+    Raises:
+        TrainingError: the device's memory was used up inside the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"the GPU has too little free memory for {what}; {todo}") from error

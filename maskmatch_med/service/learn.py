@@ -14,7 +14,7 @@ from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.methods import parse_recipe
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, fingerprint, make_plan, override
-from maskmatch_med.service.devices import budget_of, resolve_device
+from maskmatch_med.service.devices import budget_of, memory_explained, resolve_device
 from maskmatch_med.study import Study
 from maskmatch_med.training import Report, RunOptions, run_training
 
@@ -112,7 +112,8 @@ def train(
         stop_requested=request.stop_requested,
         report=request.report,
     )
-    return run_training(opened, config, options)
+    with memory_explained("a step of this plan", "set a smaller patch_vox or batch_size in plan.json, or --device cpu"):
+        return run_training(opened, config, options)
 
 
 def _settings(config: TrainConfig, request: TrainRequest, folder: ModelFolder, name: str) -> TrainConfig:

@@ -24,6 +24,7 @@ class Checkpoint:
         first_elapsed: seconds used when the first iteration began.
         student, teacher, optimiser: state dictionaries.
         scale_counts: the running overlap counts of each scale.
+        data: hash of the scans and labels that the run was given.
     """
 
     iteration: int
@@ -33,6 +34,7 @@ class Checkpoint:
     teacher: dict[str, Any]
     optimiser: dict[str, Any]
     scale_counts: torch.Tensor
+    data: str
 
     def save(self, path: Path) -> None:
         """Write to a neighbour, sync to disk, then take the place of the old state in one step."""

@@ -36,6 +36,7 @@ class LoopParts:
         sampler: crops by step number.
         budget: when to end.
         state_path: where to keep the state to resume from.
+        data: a hash of the scans and labels, kept with the state.
         validate: scores the teacher, or None where nothing is held out.
         stop_requested: asked before every step.
         report: receives progress.
@@ -46,6 +47,7 @@ class LoopParts:
     sampler: PatchSampler
     budget: Budget
     state_path: Path
+    data: str
     validate: Validator | None
     stop_requested: Callable[[], bool]
     report: Report
@@ -191,6 +193,7 @@ class TrainingLoop:
             teacher=self.teacher.network.state_dict(),
             optimiser=self.optimiser.state_dict(),
             scale_counts=self.parts.objective.reliability.counts,
+            data=self.parts.data,
         ).save(self.parts.state_path)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - began

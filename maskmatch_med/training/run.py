@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -30,9 +31,8 @@ from maskmatch_med.training.card import model_card
 from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.loop import LoopParts, TrainingLoop
+from maskmatch_med.training.presets import PRESETS
 from maskmatch_med.training.validation import Validator
-
-PRESET_MINUTES = {"quick": 5.0, "balanced": 30.0, "best": 180.0}
 
 
 @dataclass
@@ -136,6 +136,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         sampler=PatchSampler(split.labelled, split.unlabelled, sampling_options(objective)),
         budget=_budget(config, options, checkpoint),
         state_path=folder.state_path,
+        data=data_fingerprint(study),
         validate=Validator(split.validation, plan, fabric.device) if split.validation else None,
         stop_requested=options.stop_requested,
         report=report,
@@ -144,12 +145,16 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     if checkpoint is not None:
         _restore(loop, checkpoint, folder.state_path)
         report({"event": "notice", "text": f"going on with {options.name} from iteration {checkpoint.iteration}"})
+        if checkpoint.data != parts.data:
+            text = "scans or labels have changed since it was interrupted; it goes on with those of now"
+            report({"event": "notice", "text": text})
     log = RunLog(folder.root, loop.iteration)
     try:
         finished = loop.run(log)
     finally:
         log.close()
     save_weights(loop.teacher.network, folder.weights_path)
+    preset = PRESETS[config.preset]
     metrics = {
         "finished": finished,
         "iterations": loop.iteration,
@@ -159,7 +164,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         "scans": _ranges(study),
         "validation": loop.validations[-1] if loop.validations else None,
         "teacher_dice_by_scale": objective.reliability.dice(),
-        "inference": {"scales": [1.0], "mirror": False},
+        "inference": {"scales": list(preset.scales), "mirror": preset.mirror},
     }
     card = model_card(options.name, plan, config, metrics)
     write_text(folder.card_path, card)
@@ -213,6 +218,12 @@ def split_cases(study: Study, objective: Objective, report: Report) -> Split:
     return Split(labelled, (loose or labelled) if objective.terms else [], validation)
 
 
+def data_fingerprint(study: Study) -> str:
+    """A hash of the study's scans and current labels, kept with the state so that a resumed run can tell a change."""
+    lines = [f"{case.name} {case.label.sha256 if case.label else None}" for case in study.cases()]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
 def sampling_options(objective: Objective) -> SamplingOptions:
     """How many patches of what size a recipe's steps need."""
     config, plan = objective.config, objective.plan
@@ -227,7 +238,7 @@ def sampling_options(objective: Objective) -> SamplingOptions:
 
 
 def _budget(config: TrainConfig, options: RunOptions, checkpoint: Checkpoint | None) -> Budget:
-    minutes = None if config.iterations else config.minutes or PRESET_MINUTES[config.preset]
+    minutes = None if config.iterations else config.minutes or PRESETS[config.preset].minutes
     spent = time.monotonic() - options.began + (checkpoint.elapsed if checkpoint else 0.0)
     return Budget(iterations=config.iterations, seconds=minutes * 60 if minutes else None, spent=spent)
 

@@ -6,7 +6,7 @@ standard deviation of 1 is the scan's own. Source: Isensee et al., nnU-Net, Natu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +53,14 @@ class IntensityDraw:
     noise_seed: int
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What an operation may use besides its amount: a stream of noise, and which axes may be made coarser."""
+
+    noise: Generator
+    scaled_axes: tuple[bool, ...]
+
+
 def draw_intensity(batch: int, strength: IntensityStrength, generator: Generator) -> IntensityDraw:
     """Draw which item of a batch meets which operation, and how strongly."""
     amounts: dict[str, dict[int, float]] = {}
@@ -63,21 +71,29 @@ def draw_intensity(batch: int, strength: IntensityStrength, generator: Generator
     return IntensityDraw(amounts, int(torch.randint(2**31, (), generator=generator)))
 
 
-def apply_intensity(image: Tensor, draw: IntensityDraw) -> Tensor:
-    """Apply a draw to images (B, C, *spatial); items without an operation are returned as they are."""
+def apply_intensity(image: Tensor, draw: IntensityDraw, scaled_axes: Sequence[bool] | None = None) -> Tensor:
+    """Apply a draw to images (B, C, *spatial); items without an operation are returned as they are.
+
+    Args:
+        image: the images.
+        draw: what to do to which of them.
+        scaled_axes: for each spatial axis whether the low-resolution change may coarsen it; all by default. Thick
+            through-plane axes are coarse already.
+    """
+    axes = (True,) * (image.ndim - 2) if scaled_axes is None else tuple(scaled_axes)
     items = list(image.unbind(0))
-    noise = Generator(device=image.device).manual_seed(draw.noise_seed)
+    given = _Given(Generator(device=image.device).manual_seed(draw.noise_seed), axes)
     for name, operation in _OPERATIONS.items():
         for index, amount in draw.amounts[name].items():
-            items[index] = operation(items[index], amount, noise)
+            items[index] = operation(items[index], amount, given)
     return torch.stack(items)
 
 
-def _noise(item: Tensor, amount: float, generator: Generator) -> Tensor:
-    return item + amount * torch.randn(item.shape, generator=generator, device=item.device, dtype=item.dtype)
+def _noise(item: Tensor, amount: float, given: _Given) -> Tensor:
+    return item + amount * torch.randn(item.shape, generator=given.noise, device=item.device, dtype=item.dtype)
 
 
-def _blur(item: Tensor, amount: float, _: Generator) -> Tensor:
+def _blur(item: Tensor, amount: float, _: _Given) -> Tensor:
     radius = max(1, round(3 * amount))
     offsets = torch.arange(-radius, radius + 1, device=item.device, dtype=item.dtype)
     kernel = torch.exp(-0.5 * (offsets / amount) ** 2)
@@ -95,25 +111,25 @@ def _separable(item: Tensor, kernel: Tensor) -> Tensor:
     return item
 
 
-def _brightness(item: Tensor, amount: float, _: Generator) -> Tensor:
+def _brightness(item: Tensor, amount: float, _: _Given) -> Tensor:
     return item * amount
 
 
-def _contrast(item: Tensor, amount: float, _: Generator) -> Tensor:
+def _contrast(item: Tensor, amount: float, _: _Given) -> Tensor:
     low, high = item.amin(_spatial(item), keepdim=True), item.amax(_spatial(item), keepdim=True)
     mean = item.mean(_spatial(item), keepdim=True)
     return torch.minimum(torch.maximum((item - mean) * amount + mean, low), high)
 
 
-def _low_resolution(item: Tensor, amount: float, _: Generator) -> Tensor:
+def _low_resolution(item: Tensor, amount: float, given: _Given) -> Tensor:
     shape = item.shape[1:]
-    small = [max(1, round(n * amount)) for n in shape]
+    small = [max(1, round(n * amount)) if scaled else n for n, scaled in zip(shape, given.scaled_axes, strict=True)]
     mode = "bilinear" if len(shape) == 2 else "trilinear"
     down = functional.interpolate(item[None], size=small, mode="nearest-exact")
     return functional.interpolate(down, size=tuple(shape), mode=mode, align_corners=False)[0]
 
 
-def _gamma(item: Tensor, amount: float, _: Generator) -> Tensor:
+def _gamma(item: Tensor, amount: float, _: _Given) -> Tensor:
     axes = _spatial(item)
     low = item.amin(axes, keepdim=True)
     span = (item.amax(axes, keepdim=True) - low).clamp_min(1e-7)
@@ -126,7 +142,7 @@ def _spatial(item: Tensor) -> tuple[int, ...]:
     return tuple(range(1, item.ndim))
 
 
-_OPERATIONS: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
+_OPERATIONS: dict[str, Callable[[Tensor, float, _Given], Tensor]] = {
     "noise": _noise,
     "blur": _blur,
     "brightness": _brightness,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from maskmatch_med.study import check_study
+from maskmatch_med.study import ImportOptions, check_study, import_scans
 from maskmatch_med.training import read_log
 from maskmatch_med.training.checkpoint import Checkpoint
 
@@ -70,40 +70,58 @@ def test_bad_input_of_a_real_process(tmp_path):
     assert err == f"maskmatch: there is no study {nowhere}; make one with `maskmatch import SRC {nowhere}`\n"
 
 
+@pytest.fixture(params=["generated scans", "hippocampi"])
+def study(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The tiny generated study, or 160 real scans of which 5 are labelled."""
+    if request.param == "generated scans":
+        return Path(request.getfixturevalue("tiny_study"))
+    source = request.getfixturevalue("shared_data") / "Task04_Hippocampus"
+    import_scans(source, tmp_path / "hippocampi", ImportOptions(splits=source / "splits.json", labelled=5))
+    return tmp_path / "hippocampi"
+
+
+def data_files(study: Path) -> dict[Path, bytes]:
+    """Every file of a study but models, cache and catalogue, with its content."""
+    kept = [path for path in study.iterdir() if path.name not in {"models", ".cache"} and "sqlite" not in path.name]
+    files = [path for place in kept for path in (place.rglob("*") if place.is_dir() else [place]) if path.is_file()]
+    return {path: path.read_bytes() for path in files}
+
+
 @pytest.mark.proof
-def test_kill_9_at_random_moments(tiny_study):
+def test_kill_9_at_random_moments(study):
     """Five kills, some before the first state; then the run ends with the weights of one that was never killed."""
-    words = ["--iterations", "400", "--set", "checkpoint_seconds=0.2", "--set", "unlabelled.start=0.1"]
-    whole = start("train", tiny_study, "--name", "whole", *words)
+    iterations, longest_s = (400, 0.6) if study.name == "study" else (60, 5.0)
+    words = ["--iterations", iterations, "--set", "checkpoint_seconds=0.2", "--set", "unlabelled.start=0.1"]
+    whole = start("train", study, "--name", "whole", *words)
     whole.communicate(timeout=600)
     assert whole.returncode == 0
-    before = {path: path.read_bytes() for path in (tiny_study / "imagesTr").iterdir()}
-    model, rng, killed = tiny_study / "models" / "m", random.Random(3), 0
+    before, findings = data_files(study), check_study(study)
+    model, rng, killed = study / "models" / "m", random.Random(3), 0
     began = time.monotonic()
-    process = start("train", tiny_study, "--name", "m", "--resume", *words)
+    process = start("train", study, "--name", "m", "--resume", *words)
     wait_for_iteration(model, 1, process)
     start_up = time.monotonic() - began
     while killed < 5:
-        time.sleep(rng.uniform(0, 0.6) if killed else 0.0)
+        time.sleep(rng.uniform(0, longest_s) if killed else 0.0)
         if killed == 3:
             time.sleep(0.3 * start_up)
         assert process.poll() is None, process.communicate()
         process.kill()
         process.communicate()
         killed += 1
-        assert not [finding for finding in check_study(tiny_study) if finding.severity != "note"]
-        process = start("train", tiny_study, "--name", "m", "--resume", *words)
+        assert data_files(study) == before
+        process = start("train", study, "--name", "m", "--resume", *words)
         if killed in {1, 2, 4}:
             time.sleep(0.8 * start_up)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert err == ""
     metrics = json.loads((model / "metrics.json").read_text())
-    assert (metrics["finished"], metrics["iterations"]) == (True, 400)
-    one, other = load_file(model / "weights.safetensors"), load_file(tiny_study / "models/whole/weights.safetensors")
+    assert (metrics["finished"], metrics["iterations"]) == (True, iterations)
+    one, other = load_file(model / "weights.safetensors"), load_file(study / "models/whole/weights.safetensors")
     assert all((other[name] == values).all() for name, values in one.items())
-    assert check_study(tiny_study) == []
-    assert {path: path.read_bytes() for path in (tiny_study / "imagesTr").iterdir()} == before
+    assert data_files(study) == before
+    assert check_study(study) == findings
     logged = [line["iteration"] for line in read_log(model / "log.jsonl")]
     assert logged == sorted(set(logged))
 

@@ -90,6 +90,19 @@ def test_another_plan_for_the_same_arrays_shares_them_and_another_spacing_does_n
     assert set(before.items()) < set(times(tiny_study).items())
 
 
+def test_only_the_latest_few_plans_keep_their_arrays(tiny_study):
+    study, plan = opened(tiny_study)
+    keys = []
+    for factor in (1, 2, 3, 4):
+        other = plan.model_copy(update={"spacing_mm": tuple(factor * mm for mm in plan.spacing_mm)})
+        cache_cases(study.cases()[:1], other, study.cache_dir)
+        keys.append(other.preprocessing_key)
+        os.utime(study.cache_dir / keys[-1], (factor, factor))
+    cache_cases(study.cases()[:1], plan, study.cache_dir)
+    assert len(set(keys)) == 4
+    assert {path.name for path in study.cache_dir.iterdir()} == {keys[0], keys[2], keys[3]}
+
+
 def test_a_changed_scan_is_remade_alone(tiny_study):
     filled(tiny_study)
     before = times(tiny_study)

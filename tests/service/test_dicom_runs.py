@@ -25,6 +25,25 @@ def coarse_model(phantom_source: Path, tmp_path_factory: pytest.TempPathFactory)
     return service.train(root, config).root
 
 
+@pytest.fixture
+def dicom_study_of_two(tmp_path: Path) -> Path:
+    """A folder with two CT series, one that lacks a slice, and a localizer."""
+    root = tmp_path / "disc"
+    slices = [(number, z) for number in (3, 4, 5) for z in range(4) if (number, z) != (5, 1)]
+    for number, z in [*slices, (6, 0)]:
+        dataset = pydicom.dcmread(Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm")
+        dataset.PatientName, dataset.PatientID = "Muster^Erika", "secret"
+        dataset.SeriesInstanceUID, dataset.SeriesNumber = f"1.2.{number}", number
+        dataset.SOPInstanceUID = f"1.2.{number}.{z + 1}"
+        dataset.ImagePositionPatient = [-158.1, -179.0, 5.0 * z]
+        if number == 6:
+            dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        path = root / f"{number}" / f"{9 - z}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(path)
+    return root
+
+
 def test_ct_series_to_prediction(coarse_model: Path, shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "ct" / "example_ct_dicom"
     summary = import_scans(folder, tmp_path / "study", ImportOptions())
@@ -46,3 +65,33 @@ def test_ct_series_to_prediction(coarse_model: Path, shared_data: Path, tmp_path
             expected = series.TransformIndexToPhysicalPoint(index)
             np.testing.assert_allclose(found.TransformIndexToPhysicalPoint(index), expected, atol=1e-3)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(image))), sitk.GetArrayFromImage(series))
+
+
+def test_info_lists_every_series_and_what_was_skipped(dicom_study_of_two: Path) -> None:
+    title, rows = service.info(dicom_study_of_two)
+    assert title.startswith("DICOM folder")
+    assert ("Format", "DICOM, 2 series") in rows
+    assert [value.rsplit("_", 1)[0] for name, value in rows if name == "Series"] == ["CT_s003", "CT_s004"]
+    skipped = [value for name, value in rows if name == "Skipped"]
+    assert len(skipped) == 2
+    assert any("missing" in line for line in skipped)
+    assert any("localizers" in line for line in skipped)
+
+
+def test_import_brings_the_scans_and_tells_the_rest(dicom_study_of_two: Path, tmp_path: Path) -> None:
+    summary = import_scans(dicom_study_of_two, tmp_path / "study", ImportOptions())
+    assert [name.rsplit("_", 1)[0] for name in summary.added] == ["CT_s003", "CT_s004"]
+    assert any("missing" in note for note in summary.notes)
+    assert any("localizers" in note for note in summary.notes)
+    assert import_scans(dicom_study_of_two, tmp_path / "study", ImportOptions()).added == ()
+    for path in (tmp_path / "study").rglob("*"):
+        if path.suffix in {".json", ".sqlite"}:
+            content = path.read_bytes()
+            assert b"Muster" not in content
+            assert b"secret" not in content
+
+
+def test_info_on_a_folder_says_what_import_would_take(shared_data: Path) -> None:
+    title, rows = service.info(shared_data / "ct")
+    assert title.startswith("Folder")
+    assert dict(rows)["First"] == "example_ct"

@@ -88,6 +88,23 @@ def test_a_resumed_run_gives_the_same_bits(tiny_study, uninterrupted, method, st
         assert Checkpoint.load(folder.state_path).scale_counts.sum() > 0, "no scale was ever measured"
 
 
+def test_a_resumed_run_says_that_labels_have_changed(tiny_study):
+    train(tiny_study, "m", "supervised", stop_requested=stop_after(2))
+    study = service.open_study(tiny_study)
+    case = study.labelled_cases()[0]
+    label = np.array(case.read_label().array)
+    label[0, 0, 0] = 1
+    study.add_label(case.name, label, source="human")
+    told = []
+    folder = train(tiny_study, "m", "supervised", resume=True, report=told.append)
+    assert any("labels have changed" in event.get("text", "") for event in told)
+    assert folder.metrics()["finished"]
+    unchanged = []
+    train(tiny_study, "n", "supervised", stop_requested=stop_after(2))
+    train(tiny_study, "n", "supervised", resume=True, report=unchanged.append)
+    assert not any("have changed" in event.get("text", "") for event in unchanged)
+
+
 class Killed(BaseException):
     """Stands for a process that ends without saving."""
 
@@ -300,3 +317,15 @@ def test_starting_from_a_model_of_other_labels_is_refused(tiny_study):
     with pytest.raises(InputError, match=r"models/m segments .*train without --from"):
         train(tiny_study, "n", start_from=folder.root)
     assert not (tiny_study / "models" / "n").exists()
+
+
+def test_no_memory_left_on_the_card_is_one_sentence(tiny_study, monkeypatch):
+    """The real exception, raised where a step would raise it; no card is needed for that."""
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(Objective, "step", full)
+    with pytest.raises(TrainingError, match=r"too little free memory for a step of this plan; set a smaller patch_vox"):
+        train(tiny_study, "m")
+    assert not (tiny_study / "models" / "m").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -263,3 +264,15 @@ def test_predictions_never_replace_scans(tiny_study, tmp_path):
         service.predict(folder, scans, scans)
     assert scan.read_bytes() == before
     assert [path.name for path in scans.iterdir()] == ["scan.nii.gz"]
+
+
+def test_a_broken_scan_does_not_keep_the_others_from_being_predicted(tiny_study, held_out_scans, tmp_path):
+    folder = service.train(tiny_study, TrainConfig(method="supervised", iterations=1))
+    scans = tmp_path / "scans"
+    shutil.copytree(held_out_scans[0], scans)
+    first, *others = sorted(scans.iterdir())
+    first.write_bytes(first.read_bytes()[:900])
+    with pytest.raises(InputError, match=rf"1 of {len(others) + 1} scans were refused[^\n]*\n[^\n]*{first.name}"):
+        service.predict(folder, scans, tmp_path / "out")
+    written = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
+    assert written == [path.name.replace("_0000", "") for path in others]

@@ -29,6 +29,7 @@ def state(iteration: int = 7) -> Checkpoint:
         teacher={name: value * 2 for name, value in network.state_dict().items()},
         optimiser=optimiser.state_dict(),
         scale_counts=counts,
+        data="abc",
     )
 
 
@@ -43,6 +44,7 @@ def test_round_trip(tmp_path):
         assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert torch.equal(loaded.scale_counts, saved.scale_counts)
     assert loaded.scale_counts.dtype == torch.float64
+    assert loaded.data == "abc"
     assert loaded.optimiser["param_groups"] == saved.optimiser["param_groups"]
     moments = zip(loaded.optimiser["state"].values(), saved.optimiser["state"].values(), strict=True)
     assert all(torch.equal(a["exp_avg_sq"], b["exp_avg_sq"]) for a, b in moments)

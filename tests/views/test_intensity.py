@@ -151,3 +151,14 @@ def test_low_resolution_takes_every_second_voxel_and_interpolates_between() -> N
 def test_low_resolution_of_one_is_the_identity(shape: tuple[int, ...]) -> None:
     image = batch(shape)
     np.testing.assert_allclose(apply_to_one("low_resolution", 1.0, image), image[0], atol=1e-6)
+
+
+def test_low_resolution_leaves_a_thick_axis_alone() -> None:
+    """On an image that changes along the thick axis only, nothing is lost; on one along a thin axis, something is."""
+    ramp = torch.rand(6, generator=generator())
+    along_thick = ramp.view(1, 1, 1, 1, 6).expand(1, 1, 8, 8, 6).contiguous()
+    along_thin = along_thick.movedim(-1, 2).contiguous()
+    draw = only("low_resolution", {0: 0.5})
+    assert torch.allclose(apply_intensity(along_thick, draw, (True, True, False)), along_thick, atol=1e-6)
+    assert not torch.allclose(apply_intensity(along_thick, draw), along_thick, atol=1e-3)
+    assert not torch.allclose(apply_intensity(along_thin, draw, (True, True, False)), along_thin, atol=1e-3)

@@ -1,0 +1,31 @@
+"""Presets: what a run takes and how its model predicts where nobody says otherwise.
+
+The scales and mirror images were compared on scans of ``label_order`` whose labels the models had not seen; the
+figures are in docs/results.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PresetDefaults:
+    """The defaults of one preset.
+
+    Args:
+        minutes: wall time of a training that is given neither time nor iterations.
+        scales: scales that a prediction averages over.
+        mirror: whether it also averages over mirror images.
+    """
+
+    minutes: float
+    scales: tuple[float, ...] = (1.0,)
+    mirror: bool = False
+
+
+PRESETS = {
+    "quick": PresetDefaults(minutes=5.0),
+    "balanced": PresetDefaults(minutes=30.0),
+    "best": PresetDefaults(minutes=180.0),
+}
