@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -13,14 +14,14 @@ import torch
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.cases import FoundScans, find_scans
-from maskmatch_med.io.dicom import DicomFolder, find_series, is_dicom
+from maskmatch_med.io.dicom import DicomSeries, find_series, is_dicom
 from maskmatch_med.io.formats import ReadOptions, check_file, is_folder
 from maskmatch_med.io.volumes import read_header, read_stored
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
 from maskmatch_med.study import Study
 from maskmatch_med.version import __version__
-from maskmatch_med.volume import Geometry
+from maskmatch_med.volume import Array, Geometry
 
 
 def info(path: Path | str) -> tuple[str, list[tuple[str, str]]]:
@@ -40,9 +41,10 @@ def info(path: Path | str) -> tuple[str, list[tuple[str, str]]]:
         return f"Model {path}", _model_rows(ModelFolder(path))
     if (path / "sources").is_dir() and (path / "dataset.json").is_file():
         return f"Study {path}", _study_rows(Study.open(path))
-    if is_dicom(path):
-        return f"DICOM folder {path}", _dicom_rows(find_series(path))
     found = find_scans([path])
+    series = [case.series for case in found.cases if case.series is not None]
+    if len(series) == len(found.cases):
+        return f"DICOM folder {path}", _dicom_rows(series, found.notes)
     single = found.cases[0].channels if len(found.cases) == 1 else ()
     if len(single) == 1:
         return f"Scan {single[0]}", _scan_rows(single[0])
@@ -88,19 +90,26 @@ def _study_rows(study: Study) -> list[tuple[str, str]]:
 
 def _scan_rows(path: Path) -> list[tuple[str, str]]:
     """What the header of a file says, and the range of the values, of the first frame where there are several."""
-    if path.suffix.lower() == ".zip" and is_dicom(path):
-        return _dicom_rows(find_series(path))
+    if is_dicom(path):
+        found = find_series(path)
+        return _dicom_rows(found.series or [found.pick(None)], found.notes)
     header = read_header(path)
     stored = read_stored(path, ReadOptions(frames=(0,) if header.frames > 1 else None, magnitude=True))
-    values = stored.array[np.isfinite(stored.array)]
     rows = [("Format", header.format), ("Stored as", header.dtype), *_grid_rows(header.geometry)]
     rows.append(("Channels", f"{header.channels}, the colours" if header.channels > 1 else "1"))
     of = ""
     if header.frames > 1:
         rows[-1] = ("Frames", f"{header.frames} along a fourth axis; which are channels is said with --frames 0,1,…")
         of = " in the first frame"
-    if stored.array.dtype.kind == "f" and values.size < stored.array.size:
-        rows.append(("Not finite", f"{stored.array.size - values.size} voxels are NaN or infinite{of}"))
+    return rows + _value_rows(stored.array, of)
+
+
+def _value_rows(array: Array, of: str = "") -> list[tuple[str, str]]:
+    """The range of the values, and how many are none."""
+    values = array[np.isfinite(array)]
+    rows = []
+    if values.size < array.size:
+        rows.append(("Not finite", f"{array.size - values.size} voxels are NaN or infinite{of}"))
     if not values.size:
         return [*rows, ("Intensities", "none that is finite")]
     low, high, mean = values.min(), values.max(), values.mean(dtype=np.float64)
@@ -115,16 +124,16 @@ def _grid_rows(geometry: Geometry) -> list[tuple[str, str]]:
     ]
 
 
-def _dicom_rows(folder: DicomFolder) -> list[tuple[str, str]]:
-    """Each series on its own grid, then what was skipped."""
-    if not folder.series:
-        raise InputError(folder.notes[0] if folder.notes else f"no DICOM scan found in {folder.path}")
-    rows = [("Format", f"DICOM, {len(folder.series)} series")]
-    for series in folder.series:
-        header = series.header()
-        rows += [("Series", series.name), ("Stored as", header.dtype), *_grid_rows(series.geometry)]
-        rows += [("Note", note) for note in series.notes]
-    return rows + [("Skipped", note) for note in folder.notes]
+def _dicom_rows(series: Sequence[DicomSeries], notes: Sequence[str]) -> list[tuple[str, str]]:
+    """Each series on its own grid, the values where there is one, then what was skipped."""
+    rows = [("Format", f"DICOM, {len(series)} series")]
+    for one in series:
+        header = one.header()
+        rows += [("Series", one.name), ("Stored as", header.dtype), *_grid_rows(one.geometry)]
+        rows += [("Channels", "3, the colours")] if header.channels == 3 else []
+        rows += _value_rows(one.read_stored().array) if len(series) == 1 else []
+        rows += [("Note", note) for note in one.notes]
+    return rows + [("Skipped", note) for note in notes]
 
 
 def doctor() -> list[tuple[str, str]]:

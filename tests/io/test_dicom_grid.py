@@ -42,6 +42,12 @@ def test_several_missing_slices(bench: Any) -> None:
     assert "3 slices are missing" in refusal(bench)
 
 
+def test_a_missing_slice_of_four(bench: Any) -> None:
+    paths = bench.series(4)
+    paths[1].unlink()
+    assert "1 slice is missing" in refusal(bench)
+
+
 def test_uneven_spacing(bench: Any) -> None:
     bench.series(6, lambda n: at(z=n * 2.0 + (0.7 if n == 3 else 0.0)))
     assert "unevenly spaced, from 1.3 to 2.7 mm" in refusal(bench)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +56,20 @@ class Layout:
 
 def normal(plane: Plane) -> NDArray[np.float64]:
     """The direction at right angles to a plane, of length one."""
-    across, down = _directions(plane)
-    direction = np.cross(across, down)
-    return np.asarray(direction / np.linalg.norm(direction))
+    return _normal(plane.orientation or _DEFAULT_ORIENTATION)
 
 
 def depth_mm(plane: Plane) -> float:
     """Position along the normal."""
     return float(np.dot(plane.position or (0.0, 0.0, 0.0), normal(plane)))
+
+
+@lru_cache(maxsize=4096)
+def _normal(orientation: tuple[float, ...]) -> NDArray[np.float64]:
+    direction = np.cross(orientation[:3], orientation[3:])
+    direction = direction / (np.linalg.norm(direction) or 1.0)
+    direction.setflags(write=False)
+    return np.asarray(direction)
 
 
 def check_directions(frame: Frame) -> None:
@@ -156,7 +163,7 @@ def _step(ordered: Sequence[Frame], pixel_mm: float) -> tuple[NDArray[np.float64
 
 def _check_distances(ordered: Sequence[Frame], depths: NDArray[np.float64]) -> None:
     gaps = np.diff(depths)
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     even = depths[0] + np.arange(len(depths)) * (depths[-1] - depths[0]) / (len(depths) - 1)
     if np.abs(depths - even).max() <= TOLERANCE.slice_fraction * usual:
         return

@@ -61,7 +61,8 @@ def parts(frames: Sequence[FrameT], name: str) -> list[list[FrameT]]:
 def suffixes(split: Sequence[Sequence[HasTraits]], name: str) -> list[str]:
     """What to add to the name of each part, such as ``_echo2``, ``_b1000`` or ``_water``; no two are the same."""
     values = [part[0].traits[name] for part in split]
-    shown = [f"_{name}{number}" for number in range(1, len(values) + 1)]
+    counted = [f"_{name}{number:0{len(str(len(values)))}d}" for number in range(1, len(values) + 1)]
+    shown = counted
     if name == "b":
         numbers = [_first_number(value) for value in values]
         shown = [s if n is None else f"_b{round(n % _GE_OFFSET)}" for s, n in zip(shown, numbers, strict=True)]
@@ -70,7 +71,7 @@ def suffixes(split: Sequence[Sequence[HasTraits]], name: str) -> list[str]:
         shared = set.intersection(*words)
         shown = ["_" + "-".join(sorted(own - shared))[:24] for own in words]
     if len(set(shown)) < len(shown) or "_" in shown:
-        return [f"_{name}{number}" for number in range(1, len(values) + 1)]
+        return counted
     return shown
 
 
