@@ -21,7 +21,14 @@ from maskmatch_med.study.options import ImportOptions, ImportSummary, Selection,
 from maskmatch_med.study.pairing import FoundCase
 from maskmatch_med.study.records import MaskColours, SourceRecord
 from maskmatch_med.study.settings import names_to_labels
-from maskmatch_med.study.sources import SourceReader, case_sha256, content_sha256, source_format, source_name
+from maskmatch_med.study.sources import (
+    SourceReader,
+    case_sha256,
+    content_sha256,
+    label_name,
+    source_format,
+    source_name,
+)
 from maskmatch_med.study.study import Study
 from maskmatch_med.study.versions import Authorship
 from maskmatch_med.volume import Volume
@@ -35,7 +42,7 @@ _KINDS_OF_CHANGE = (
     "with other axes",
     "a part of its scan's grid",
     "renumbered by name",
-    "only",
+    "frames of",
     "the magnitude was taken",
 )
 """What notes of many scans have in common, so that one of them is shown for all."""
@@ -76,6 +83,7 @@ def import_scans(
     study = Study.open(root) if root.is_dir() and any(root.iterdir()) else None
     groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
     steps = _Steps(progress, 3 * len(selection.found.cases))
+    steps.part(0, 0.0, "looking at the labels")
     job = _Job(study, selection, options, _label_reader(study, selection, options))
     checked = [job.check(case, steps) for case in selection.found.cases]
     if study is None:
@@ -84,7 +92,7 @@ def import_scans(
             root,
             channel_names=job.channel_names,
             label_names=labels.label_names,
-            name=selection.found.name,
+            name=selection.found.name or None,
             label_colours=labels.colours,
         )
     elif job.labels.label_names != study.label_names:
@@ -286,8 +294,10 @@ def _write(study: Study, item: _Checked, job: _Job, group: str | None) -> list[t
 def _write_label(study: Study, item: _Checked, path: Path, job: _Job) -> tuple[str, ...]:
     name = item.case.name
     notes: tuple[str, ...] = ()
+    shown = label_name(path)
     if item.write_label:
-        label, notes = job.labels.read(path, nifti.read_geometry(study.folder.image_paths(name)[0]))
+        label, said = job.labels.read(path, nifti.read_geometry(study.folder.image_paths(name)[0]))
+        notes = tuple(note.replace(path.name, shown) for note in said)
         authorship = Authorship("import", notes=notes)
         versions.add_version(study.root, name, label, study.label_names, authorship)
     record = study.source(name)
@@ -296,7 +306,7 @@ def _write_label(study: Study, item: _Checked, path: Path, job: _Job) -> tuple[s
         colours = MaskColours(kind=code.kind, levels=code.levels, colours=code.colours) if code else None
         study.remember_source(
             name,
-            label_name=path.name,
+            label_name=shown,
             label_sha256=item.label_sha256,
             mask_colours=colours,
             notes=(*record.notes, *notes),

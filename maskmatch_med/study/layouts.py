@@ -23,7 +23,7 @@ class Found:
 
     Args:
         layout: ``nnU-Net``, ``MSD`` or ``folder``.
-        name: of the data set.
+        name: of the data set; empty where it must not be kept.
         cases: its scans in order of their names.
         channel_names: as declared; None where nothing declares them.
         label_names: as declared; None where nothing declares them.
@@ -61,7 +61,9 @@ def detect(source: Path, labels: Path | None = None, channels: Channels = None) 
         if "labels" in content and ("modality" in content or "training" in content):
             return _msd(source, content)
     found = in_folder(source, labels, channels)
-    return Found("folder", strip_extension(source), found.cases, found.channel_names, notes=found.notes)
+    # A folder of DICOM files is often named after the patient.
+    name = "" if any(case.series for case in found.cases) else strip_extension(source)
+    return Found("folder", name, found.cases, found.channel_names, notes=found.notes)
 
 
 def _nnunet(source: Path, content: Mapping[str, Any]) -> Found:

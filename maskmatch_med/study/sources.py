@@ -113,6 +113,12 @@ def source_name(case: FoundCase) -> str:
     return case.series.name if case.series else case.files[0].name
 
 
+def label_name(path: Path) -> str:
+    """What to remember of where a label came from; as :func:`source_name`."""
+    row = format_of(path)
+    return "DICOM segmentation" if row is not None and row.name == "DICOM" else path.name
+
+
 def content_sha256(path: Path) -> str:
     """A hash of what a file says: of its bytes, or of its values and grid where they lie in several files.
 

@@ -35,7 +35,7 @@ def test_the_first_help_lists_every_command(run):
 
 def test_options_of_the_help_exist(run):
     said = {
-        "import": "--labels --label-names --channels --splits --labelled --group --link",
+        "import": "--labels --label-names --channels --splits --labelled --group --link --resample --frames --magnitude",
         "train": "--method --preset --minutes --iterations --seed --device --name --config --set --from --resume",
         "predict": "--out --scales --mirror --uncertainty --probabilities --overlap --splits --part --device",
         "evaluate": "--out --nsd-mm --paper",

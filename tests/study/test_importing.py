@@ -273,8 +273,8 @@ def test_progress_is_told(tmp_path):
     told = []
     source = _write_nnunet(tmp_path / "source", "ab")
     import_scans(source, tmp_path / "study", progress=lambda done, total, text: told.append((done, total, text)))
-    assert [done for done, _, _ in told] == [0, 1, 2, 3, 4, 5, 6]
-    assert [text for _, _, text in told[2:5]] == ["importing a", "importing b", "showing a to nnU-Net"]
+    assert [done for done, _, _ in told] == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert [text for _, _, text in told[2:5]] == ["checking b", "importing a", "importing b"]
     assert told[-1] == (6, 6, "")
 
 

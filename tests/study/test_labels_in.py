@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import read_volume, write_map, write_segmentation
@@ -251,7 +254,86 @@ def test_one_scan_is_told_what_it_can_give(tmp_path):
     write_segmentation(tmp_path / "s/a_seg-manual.nii.gz", BOX, GEOMETRY)
     summary = import_scans(tmp_path / "s", tmp_path / "study")
     assert summary.labelled == ("a",)
-    assert any("one scan: training can learn to repeat its label" in note for note in summary.notes)
+    assert any("one scan with its label shows that training runs" in note for note in summary.notes)
     _scan(tmp_path / "s/b.nii.gz", 4)
     summary = import_scans(tmp_path / "s", tmp_path / "study")
-    assert any("nothing is left to validate on" in note for note in summary.notes)
+    assert any("none is left to validate on" in note for note in summary.notes)
+
+
+def _dicom_series(folder: Path, identifier: str) -> None:
+    """A CT of the grid of GEOMETRY, a file a slice, as pydicom writes it; the folder and files tell who it is of."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for z in range(SHAPE[2]):
+        slice_ = Dataset()
+        slice_.file_meta = FileMetaDataset()
+        slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        slice_.SOPInstanceUID = slice_.file_meta.MediaStorageSOPInstanceUID = f"{identifier}.{z + 1}"
+        slice_.SeriesInstanceUID, slice_.Modality, slice_.PatientName = identifier, "CT", "Doe^Jane"
+        slice_.Columns, slice_.Rows, slice_.InstanceNumber = SHAPE[0], SHAPE[1], z + 1
+        slice_.PixelSpacing, slice_.SliceThickness = [1.0, 1.0], 2.0
+        slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        slice_.ImagePositionPatient = [-3.0, -4.0, 5.0 + 2 * z]
+        slice_.BitsAllocated = slice_.BitsStored = 16
+        slice_.HighBit, slice_.PixelRepresentation, slice_.SamplesPerPixel = 15, 1, 1
+        slice_.PhotometricInterpretation, slice_.RescaleSlope, slice_.RescaleIntercept = "MONOCHROME2", 1, -1000
+        draw = np.random.default_rng(z).integers(0, 2000, SHAPE[1::-1], dtype=np.int16)
+        slice_.PixelData = draw.tobytes()
+        slice_.save_as(folder / f"{z}_{identifier}.dcm", enforce_file_format=True)
+
+
+def _dicom_label(path: Path, series: str) -> None:
+    """BOX as a label map of the slices 1 to 3, the others left out."""
+    seg, segment, reference = Dataset(), Dataset(), Dataset()
+    seg.file_meta = FileMetaDataset()
+    seg.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    seg.SOPClassUID = seg.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+    seg.SOPInstanceUID = seg.file_meta.MediaStorageSOPInstanceUID = "1.2.9"
+    seg.Modality, seg.SegmentationType, seg.NumberOfFrames = "SEG", "LABELMAP", 3
+    seg.Columns, seg.Rows, seg.BitsAllocated, seg.BitsStored, seg.HighBit = SHAPE[0], SHAPE[1], 8, 8, 7
+    seg.PixelRepresentation, seg.SamplesPerPixel, seg.PhotometricInterpretation = 0, 1, "MONOCHROME2"
+    segment.SegmentNumber, segment.SegmentLabel = 4, "Spleen"
+    reference.SeriesInstanceUID = series
+    seg.SegmentSequence, seg.ReferencedSeriesSequence = Sequence([segment]), Sequence([reference])
+    shared, turn, measures = Dataset(), Dataset(), Dataset()
+    turn.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [1.0, 1.0], 2.0
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = Sequence([turn]), Sequence([measures])
+    seg.SharedFunctionalGroupsSequence = Sequence([shared])
+    frames = []
+    for z in (1, 2, 3):
+        frame, place = Dataset(), Dataset()
+        place.ImagePositionPatient = [-3.0, -4.0, 5.0 + 2 * z]
+        frame.PlanePositionSequence = Sequence([place])
+        frames.append(frame)
+    seg.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    seg.PixelData = (BOX[:, :, 1:4] * 4).astype(np.uint8).tobytes(order="F")
+    seg.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_dicom_segmentation_finds_its_series_by_reference(tmp_path, beside):
+    source = tmp_path / "Doe_Jane"
+    _dicom_series(source / "one", "1.2.3")
+    _dicom_series(source / "two", "1.2.4")
+    folder = source / "seg" if beside else tmp_path / "elsewhere"
+    folder.mkdir()
+    _dicom_label(folder / "Doe_Jane_seg.dcm", "1.2.4")
+    import_scans(source, tmp_path / "study", ImportOptions(labels_dir=None if beside else folder))
+    study = Study.open(tmp_path / "study")
+    assert study.label_names == {"background": 0, "Spleen": 1}
+    assert len(study.cases()) == 2
+    (case,) = study.labelled_cases()
+    np.testing.assert_array_equal(case.read_label().array, BOX)
+    assert case.judged == "complete"
+    kept = [p.read_bytes() for part in ("sources", "history") for p in (tmp_path / "study" / part).rglob("*.json")]
+    assert not any(b"Doe" in text for text in [*kept, (tmp_path / "study/dataset.json").read_bytes()])
+
+
+def test_255_beside_classes_is_not_judged(tmp_path):
+    _scan(tmp_path / "s/a.nii.gz")
+    write_segmentation(tmp_path / "s/a_seg.nii.gz", np.where(BOX, BOX, np.uint8(255)), GEOMETRY)
+    import_scans(tmp_path / "s", tmp_path / "study")
+    case = Study.open(tmp_path / "study").case("a")
+    assert (case.judged, case.read_label().values) == ("partial", (1, 255))
+    assert Study.open(tmp_path / "study").label_names == {"background": 0, "foreground": 1}
