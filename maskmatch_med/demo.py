@@ -24,7 +24,9 @@ from maskmatch_med.evaluation import (
     worst_median_best,
     write_report,
 )
+from maskmatch_med.evaluation.overview import look_at
 from maskmatch_med.io import read_labels, read_volume
+from maskmatch_med.nets import ModelFolder
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.service import (
     ImportOptions,
@@ -37,6 +39,8 @@ from maskmatch_med.service import (
     predict,
     train,
 )
+from maskmatch_med.service.reported import cost
+from maskmatch_med.study import Study
 from maskmatch_med.training import Report, read_log
 
 METHODS = ("supervised", "maskmatch")
@@ -131,6 +135,9 @@ def _report(demo: Demo, scores: dict[str, Evaluation]) -> ReportData:
         curves={method: read_log(models / method / "log.jsonl") for method in scores},
         pictures=[_picture(demo, name, case, scores) for name, case in worst_median_best(scores[METHODS[-1]]).items()],
         next_steps=_next_steps(),
+        overview=look_at(Study.open(demo.root / "study")),
+        costs=[cost(ModelFolder(models / method), demo.root / "predictions" / method) for method in scores],
+        kicker="Report of the demo",
     )
 
 

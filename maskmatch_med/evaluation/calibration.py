@@ -3,14 +3,15 @@
 Voxels are counted within the box of the structures (of prediction and reference together) with ``MARGIN_VOX`` voxels
 around it, as Mehrtash et al. (IEEE TMI 39, 2020, 3868-3878) do: the empty rest of a scan is easy and would hide
 everything. Each voxel's confidence is the highest of its class probabilities; it is right where that class is the
-reference's. Expected calibration error (Guo et al., ICML 2017): the mean over ``BINS`` bins of equal width of |share
-that is right - mean confidence|, weighted by voxels. Voxels nobody judged are left out.
+reference's. The same is counted of the voxels called a structure alone. Expected calibration error (Guo et al., ICML
+2017): the mean over ``BINS`` bins of equal width of |share that is right - mean confidence|, weighted by voxels. Voxels
+nobody judged are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,25 +38,39 @@ class Calibration:
         voxels: (BINS,) how many voxels each bin holds.
         confidence: (BINS,) sum of their confidence.
         right: (BINS,) how many of them are right.
+        structures: the same of the voxels called a structure alone; None where this is that.
     """
 
     cases: int
     voxels: NDArray[np.float64]
     confidence: NDArray[np.float64]
     right: NDArray[np.float64]
+    structures: Calibration | None = None
 
     @classmethod
-    def empty(cls) -> Calibration:
-        """Nothing counted yet."""
-        return cls(0, np.zeros(BINS), np.zeros(BINS), np.zeros(BINS))
+    def of(cls, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Calibration:
+        """Count the voxels of one scan, (N,) each."""
+        bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+        counts = [
+            np.bincount(bins, weights=w, minlength=BINS).astype(np.float64)
+            for w in (np.ones(bins.size), confidence, right)
+        ]
+        return cls(1, counts[0], counts[1], counts[2])
 
     def __add__(self, other: Calibration) -> Calibration:
+        inner = (self.structures, other.structures)
         return Calibration(
             self.cases + other.cases,
             self.voxels + other.voxels,
             self.confidence + other.confidence,
             self.right + other.right,
+            inner[0] + inner[1] if inner[0] is not None and inner[1] is not None else None,
         )
+
+    @property
+    def called(self) -> Calibration:
+        """Of the voxels called a structure alone, which the sure background does not flatter."""
+        return self.structures or self
 
     @property
     def ece(self) -> float:
@@ -99,13 +114,8 @@ def calibrate_case(probabilities: Array, reference: Array) -> Calibration:
     judged = reference[box] != UNJUDGED
     confidence = probabilities[inside].max(axis=0)[judged].astype(np.float64)
     right = (chosen[box] == reference[box])[judged]
-    bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    return Calibration(
-        1,
-        np.bincount(bins, minlength=BINS).astype(np.float64),
-        np.bincount(bins, weights=confidence, minlength=BINS).astype(np.float64),
-        np.bincount(bins, weights=right, minlength=BINS).astype(np.float64),
-    )
+    called = (chosen[box] > 0)[judged]
+    return replace(Calibration.of(confidence, right), structures=Calibration.of(confidence[called], right[called]))
 
 
 def calibrate(
@@ -121,12 +131,14 @@ def calibrate(
     Returns:
         None where no case has them.
     """
-    total = Calibration.empty()
+    total: Calibration | None = None
     for name, path in predictions.items():
         maps = [path.parent / f"{name}_probabilities_{value:02d}.nii.gz" for value in (0, *sorted(classes))]
-        if all(found.is_file() for found in maps):
-            total += calibrate_case(np.concatenate([read_volume(found).array for found in maps]), read(name).array)
-    return total if total.cases else None
+        if not all(found.is_file() for found in maps):
+            continue
+        case = calibrate_case(np.concatenate([read_volume(found).array for found in maps]), read(name).array)
+        total = case if total is None else total + case
+    return total
 
 
 def calibration_figure(found: Mapping[str, Calibration]) -> Figure:
@@ -137,11 +149,12 @@ def calibration_figure(found: Mapping[str, Calibration]) -> Figure:
     edges = np.linspace(0, 1, BINS + 1)
     for rank, (model, part) in enumerate(found.items()):
         colour = PALETTE[rank % len(PALETTE)]
-        confidence, right = part.curve
-        upper.plot(confidence, right, "o-", color=colour, ms=4, linewidth=1.6, label=model or None)
-        lower.stairs(part.voxels / max(1.0, part.voxels.sum()), edges, color=colour, fill=len(found) == 1, alpha=0.8)
-    dress(upper, "", "share of voxels that are right")
-    dress(lower, "confidence", "share of voxels")
+        called = part.called
+        upper.plot(*called.curve, "o-", color=colour, ms=4, linewidth=1.6, label=model or None)
+        share = called.voxels / max(1.0, called.voxels.sum())
+        lower.stairs(share, edges, color=colour, fill=len(found) == 1, alpha=0.8)
+    dress(upper, "", "share that is right, of voxels called a structure")
+    dress(lower, "confidence", "share of these voxels")
     upper.set_ylim(0, 1.02)
     lower.set_xlim(0, 1.005)
     if any(found):

@@ -15,7 +15,7 @@ from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
 
-COMMANDS = ("import", "plan", "train", "predict", "evaluate", "info", "check", "export", "doctor", "demo")
+COMMANDS = ("import", "plan", "train", "predict", "evaluate", "report", "info", "check", "export", "doctor", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -35,11 +35,13 @@ def test_the_first_help_lists_every_command(run):
 
 def test_options_of_the_help_exist(run):
     said = {
-        "import": "--labels --label-names --channels --splits --labelled --group --link --resample --frames --magnitude",
+        "import": "--labels --label-names --channels --splits --labelled --group --link "
+        "--resample --frames --magnitude",
         "train": "--method --preset --minutes --iterations --seed --device --name --config --set --from --resume",
         "predict": "--out --scales --mirror --uncertainty --probabilities --overlap --splits --part --device",
         "evaluate": "--out --nsd-mm --paper",
-        "check": "--repair",
+        "check": "--html --repair",
+        "report": "--out --reference --images --nsd-mm",
         "export": "--format",
         "plan": "--set",
     }
@@ -89,6 +91,23 @@ def test_check_of_a_sound_and_of_a_broken_study(run, places, digest):
     assert outcome.code == 1
     assert "nobody" in outcome.out
     assert "phantom_001" in outcome.out
+
+
+def test_check_writes_a_page_with_every_scan(run, places):
+    page = places.tmp / "check.html"
+    outcome = run("check", places.study, "--html", page)
+    assert outcome.code == 0
+    assert f"Page: {page}" in outcome.out
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 5
+
+
+def test_report_of_a_study_and_of_a_model(run, places):
+    for path in (places.study, places.model):
+        outcome = run("report", path, "-o", places.tmp / "page.html")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert f"Report: {places.tmp / 'page.html'}" in outcome.out
+        assert "Learning curves" in (places.tmp / "page.html").read_text(encoding="utf-8")
+    assert run("report", places.tmp / "gone").code == 2
 
 
 def test_repair_rebuilds_the_catalogue(run, places):

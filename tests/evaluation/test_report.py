@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 from PIL import Image
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.evaluation.calibration import calibrate_case
 from maskmatch_med.evaluation.curves import curve_figure
 from maskmatch_med.evaluation.figures import dice_figure
+from maskmatch_med.evaluation.overview import Overview, ScanRow
 from maskmatch_med.evaluation.pictures import CasePicture, _views, case_figure
 from maskmatch_med.evaluation.report import (
+    Cost,
     Headline,
     NextStep,
     ReportData,
@@ -119,7 +123,7 @@ def test_pictures_are_embedded_and_open(page: Page):
     assert len(pictures) == 1
     picture = Image.open(io.BytesIO(base64.b64decode(pictures[0].split(",")[1])))
     assert picture.width > 400
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 4  # Dice, volumes, Bland-Altman, learning curves
 
 
 def test_the_page_says_what_was_measured(page: Page):
@@ -136,6 +140,64 @@ def test_the_page_says_what_was_measured(page: Page):
         "2 of 3",
     ):
         assert part in text, part
+
+
+def test_sections_appear_with_what_they_show(data: ReportData):
+    plain = render_report(data)
+    assert 'id="volumes"' in plain
+    assert 'id="confidence"' not in plain
+    assert 'id="data"' not in plain
+    foreground = np.full((20, 16, 12), 0.9, np.float32)
+    found = calibrate_case(np.stack([1 - foreground, foreground]), (truth() > 0).astype(np.uint8))
+    scan = ScanRow("a<b>", "complete", (20, 16, 12), (1.0, 1.0, 2.5), "LPS", {"liver": 12.5})
+    overview = Overview("study", ("MRI",), ("liver",), (scan,), ("broken",))
+    full = render_report(
+        replace(
+            data,
+            calibrations={"one": found},
+            overview=overview,
+            costs=[Cost("one", "supervised", "15.0 min", "100 of 9.00 s", "cpu", "512 MiB", "3.0")],
+            cautions=["careful <now>"],
+        )
+    )
+    for part in (
+        "a&lt;b&gt;",
+        "1 × 1 × 2.5",
+        "careful &lt;now&gt;",
+        "512 MiB",
+        "1 cannot be read",
+        f"{found.called.ece:.3f}",
+    ):
+        assert part in full, part
+    hint = render_report(replace(data, calibration_hint=NextStep("Not measured", "maskmatch predict --probabilities")))
+    assert "maskmatch predict --probabilities" in hint
+
+
+def test_bland_altman_by_hand(page: Page):
+    # Whole voxels are rolled along x, inside the grid: volumes equal those of the reference.
+    text = " ".join(page.text)
+    assert "+0 to +0" in text
+    assert "Agreement of volumes" in text
+
+
+def test_the_teachers_dice_has_a_line_for_each_scale():
+    log = [
+        {"iteration": i, "seconds": float(i), "teacher_dice": {"1": 0.8, "1.5": 0.7}, "confident": 0.9}
+        for i in range(5)
+    ]
+    figure = curve_figure({"m": log})
+    assert figure is not None
+    share, scales = (axes for axes in figure.axes if axes.get_visible())
+    assert share.get_title(loc="left") == "confident share of unlabelled voxels"
+    assert [line.get_label() for line in scales.lines] == ["scale 1", "scale 1.5"]
+    assert scales.lines[1].get_ydata().tolist() == [0.7] * 5
+
+
+def test_a_case_without_reference_is_drawn_without_its_line():
+    image = Volume(truth()[None] * 100.0, GRID)
+    case = CasePicture("x", image, None, {"m": truth()}, {})
+    (key,) = case_figure(case, CLASSES).legends
+    assert [text.get_text() for text in key.get_texts()] == list(CLASSES)
 
 
 def test_paired_differences_by_hand(page: Page):

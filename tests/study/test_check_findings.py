@@ -209,7 +209,7 @@ def test_sheared_and_oblique_axes(study: Study):
         return values, affine
 
     def oblique(values, affine):
-        turn = np.radians(12)
+        turn = np.radians(25)
         affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
         return values, affine
 

@@ -21,7 +21,8 @@ from maskmatch_med.volume import Array, Geometry, Volume
 
 _HALF_A_VOXEL = 0.5
 _SHEAR_DEGREES = 0.5
-_OBLIQUE_DEGREES = 1.0
+_OBLIQUE_DEGREES = 15.0
+"""A tilted head is nothing to speak of."""
 _SPIKE = 30.0
 
 

@@ -1,0 +1,144 @@
+"""Check and report as verbs: what they write, what they refuse, and that they leave their sources alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.io import read_labels, read_volume, write_map, write_segmentation
+from maskmatch_med.service import EvaluateOptions, ReportRequest, check_study, evaluate, report
+from maskmatch_med.study import Study
+
+
+def predictions(references: Path, folder: Path, shift: int = 1) -> Path:
+    """The references moved by some voxels, with a summary as predict writes it."""
+    folder.mkdir(parents=True)
+    for path in sorted(references.glob("*.nii.gz")):
+        label = read_labels(path)
+        write_segmentation(folder / path.name, np.roll(label.array, shift, 0), label.geometry)
+    names = [path.name.removesuffix(".nii.gz") for path in sorted(references.glob("*.nii.gz"))]
+    rows = "".join(f"{name},{number + 1.0}\n" for number, name in enumerate(names))
+    (folder / "summary.csv").write_text(f"case,seconds\n{rows}", encoding="utf-8")
+    return folder
+
+
+def add_model(study: Path, name: str) -> Path:
+    """The files a finished training leaves, of a known content."""
+    model = study / "models" / name
+    model.mkdir(parents=True)
+    shutil.copy(study / "plan.json", model / "plan.json")
+    (model / "config.json").write_text(json.dumps({"method": "maskmatch"}), encoding="utf-8")
+    lines = [
+        {"iteration": i, "seconds": 3.0 * i, "loss": 1 / i, "loss_supervised": 0.8 / i, "confident": 0.5}
+        for i in range(1, 60)
+    ]
+    lines.append({"iteration": 60, "seconds": 180.0, "val_dice": 0.5})
+    (model / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    metrics = {"finished": True, "iterations": 60, "seconds": 180.0, "device": "cpu", "memory_mib": 1234.0}
+    metrics |= {"data": {"labelled": 2, "unlabelled": 3, "validation": 0}, "validation": None}
+    (model / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    return model
+
+
+def words(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    assert not re.findall(r"<script|<link|https?://(?!www\.w3\.org)", text)
+    return re.sub(r"\s+", " ", re.sub(r"<svg.*?</svg>|<style.*?</style>|<[^>]+>", " ", text, flags=re.S))
+
+
+def test_check_writes_a_page_and_nothing_else(tiny_study: Path, tmp_path: Path):
+    before = {path: path.stat().st_mtime_ns for path in tiny_study.rglob("*") if path.is_file()}
+    assert check_study(tiny_study, page=tmp_path / "new" / "check.html") == []
+    assert "Check of a study study" in words(tmp_path / "new" / "check.html")
+    assert {path: path.stat().st_mtime_ns for path in tiny_study.rglob("*") if path.is_file()} == before
+    with pytest.raises(StudyError):
+        check_study(tmp_path / "absent", page=tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_predictions_are_scored_as_evaluate_scores_them(held_out_scans: tuple[Path, Path], tmp_path: Path):
+    images, references = held_out_scans
+    folder = predictions(references, tmp_path / "out")
+    page = report(folder, None, ReportRequest(references, images, 2.0))
+    assert page == folder / "report.html"
+    scores = evaluate(folder, references, EvaluateOptions(nsd_mm=2.0))
+    text = words(page)
+    assert f"out {scores.mean_dice:.3f} mean Dice, 2 cases" in text
+    assert "NSD at 2 mm" in text
+    assert "Bland–Altman" in text
+    assert "2 scored cases are few" in text
+    assert "--probabilities" in text
+    assert "Worst: " in text
+    assert "1.5" in text  # the median of 1 and 2 seconds a scan
+    assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 2
+
+
+def test_probabilities_are_calibrated(held_out_scans: tuple[Path, Path], tmp_path: Path):
+    _, references = held_out_scans
+    folder = predictions(references, tmp_path / "out", shift=0)
+    for path in sorted(references.glob("*.nii.gz")):
+        label = read_labels(path)
+        name = path.name.removesuffix(".nii.gz")
+        for value in range(5):
+            share = np.where(label.array == value, 0.8, 0.05)
+            write_map(folder / f"{name}_probabilities_{value:02d}.nii.gz", share, label.geometry)
+    text = words(report(folder, tmp_path / "page.html", ReportRequest(references)))
+    assert "out, called a structure 2" in text
+    assert "0.200 −0.200" in text  # always right, 80 % sure
+    assert "--probabilities" not in text
+
+
+def test_predictions_without_references_show_volumes(held_out_scans: tuple[Path, Path], tmp_path: Path):
+    images, references = held_out_scans
+    folder = predictions(references, tmp_path / "out")
+    text = words(report(folder, tmp_path / "page.html", ReportRequest(images=images)))
+    assert "Nothing is scored: name the references with --reference DIR." in text
+    assert "Predicted volumes" in text
+    assert "Smallest volume: " in text
+    assert "Scores by structure" not in text
+
+
+def test_a_study_with_a_model_and_its_predictions(tiny_study: Path):
+    add_model(tiny_study, "mine")
+    predictions(tiny_study / "labelsTr", tiny_study / "predictions" / "mine")
+    text = words(report(tiny_study))
+    assert "5 scans" in text
+    assert "2 labelled" in text
+    assert "3 without a label" in text
+    assert "2 of the 2 scored scans have a label in this study" in text
+    assert "mine maskmatch 3.0 min 60 of 3.00 s cpu 1,234 MiB 1.5" in text
+    assert "Learning curves" in text
+    volumes = [read_labels(p) for p in sorted((tiny_study / "labelsTr").glob("*.nii.gz"))]
+    liver = [float((v.array == 1).sum() * v.geometry.voxel_mm3 / 1000) for v in volumes]
+    assert f"{max(liver):.3g}" in text
+    assert Study.open(tiny_study).folder.names()
+
+
+def test_a_model_and_its_folder_of_predictions(tiny_study: Path, tmp_path: Path):
+    model = add_model(tiny_study, "mine")
+    text = words(report(model, tmp_path / "model.html"))
+    assert "Report of a model mine" in text
+    assert "Learnt from 2 labelled, 3 without a label, 0 held out" in text
+    assert "Scores by structure" not in text
+    folder = predictions(tiny_study / "labelsTr", tiny_study / "predictions" / "mine")
+    text = words(report(folder, tmp_path / "predictions.html"))
+    assert "Learning curves" in text
+    assert "Scores by structure" in text
+    assert (tmp_path / "model.html").is_file()
+
+
+def test_what_is_neither_is_refused(tmp_path: Path, tiny_study: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no prediction"):
+        report(tmp_path / "empty")
+    with pytest.raises(InputError, match="is no folder"):
+        report(tmp_path / "absent")
+    with pytest.raises(InputError, match="is a folder; name the page"):
+        report(tiny_study, tmp_path / "empty")
+    assert read_volume(next((tiny_study / "imagesTr").glob("*.nii.gz"))).channels == 1
