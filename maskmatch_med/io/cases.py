@@ -129,12 +129,14 @@ def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = 
     """
     files: list[Path] = []
     folders: list[DicomFolder] = []
+    slices: set[Path] = set()
     for path in dict.fromkeys(paths):
-        for found in _gather(path):
+        for found in _gather(path) if path not in slices else ():
             if isinstance(found, Path):
                 files.append(found)
             else:
                 folders.append(found)
+                slices |= {file.path for series in found.series for file in series.files}
     unique = without_data_files(dict.fromkeys(files))
     labels = [f for f in unique if is_named_as_label(f) and f not in paths]
     scans = [f for f in unique if f not in set(labels)]

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.cases import find_cases
 from maskmatch_med.io.dicom import find_series, is_dicom
 from maskmatch_med.volume import Geometry
 
@@ -134,6 +135,22 @@ def test_name_is_the_same_wherever_the_files_lie(bench: Any, tmp_path: Path) -> 
     assert find_series(moved).pick(None).name == first
 
 
+def test_copies_of_a_series_without_identifier_keep_apart(bench: Any) -> None:
+    paths = bench.series(3, lambda n: {"SeriesInstanceUID": "", "SOPInstanceUID": f"1.2.{n + 1}"})
+    for path in paths:
+        target = bench.root / "backup" / path.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    first, second = (series.name for series in find_series(bench.root).series)
+    assert second == f"{first}_copy2"
+
+
+def test_all_slices_named_one_by_one_are_one_scan(bench: Any) -> None:
+    paths = bench.series(4)
+    (case,) = find_cases(paths)
+    assert case.read().geometry.shape == (8, 6, 4)
+
+
 @pytest.mark.parametrize("content", [b"", b"DICM", b"\x00" * 128 + b"DICM", b"\x00" * 128 + b"DICM\x02\x00\x00\x00"])
 def test_files_of_nothing_are_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
@@ -148,7 +165,7 @@ def test_other_files_are_no_dicom(shared_data: Path, tmp_path: Path) -> None:
     assert not is_dicom(shared_data / "nuclei")
     assert not is_dicom(tmp_path / "missing")
     assert is_dicom(shared_data / "ct")
-    with pytest.raises(InputError, match="there is no file or folder"):
+    with pytest.raises(InputError, match="there is no file"):
         find_series(tmp_path / "missing")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import warnings
 import zipfile
@@ -157,12 +156,28 @@ def test_hidden_files_and_links_to_folders_are_passed_over(bench: Any) -> None:
     assert find_series(bench.root).notes == ()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user whom permissions bind")
-def test_files_that_may_not_be_read(bench: Any) -> None:
-    (path,) = bench.series(1)
-    path.chmod(0)
-    assert not is_dicom(path)
-    path.chmod(stat.S_IRUSR)
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs to become another user")
+def test_slices_that_may_not_be_read_are_told(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = Path(bench.series(4)[-1].name)
+    bench.root.chmod(0o755)
+    monkeypatch.chdir(bench.root)  # other users may not pass through the folders above
+    here = Path()
+    secret.chmod(0)
+    Path("closed").mkdir(mode=0)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=r"cannot list the folder \./closed"):
+            find_series(here)
+        with pytest.raises(InputError, match="may not be read by this account"):
+            find_series(secret)
+        os.seteuid(0)
+        Path("closed").rmdir()
+        os.seteuid(65534)
+        found = find_series(here)
+    finally:
+        os.seteuid(0)
+    assert [series.geometry.shape for series in found.series] == [(8, 6, 3)]
+    assert found.notes[0].startswith(f"{secret} skipped: files that this account may not read; ask for")
 
 
 def test_flipped_bytes_never_end_in_a_traceback(bench: Any) -> None:

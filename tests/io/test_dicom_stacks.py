@@ -196,10 +196,10 @@ def test_enhanced_localizers_and_lost_frames(bench: Any) -> None:
     assert any("short skipped: damaged" in note for note in found.notes)
 
 
-def test_films_are_refused(bench: Any) -> None:
+@pytest.mark.parametrize("bare", [{"ImagePositionPatient": None, "ImageOrientationPatient": None}, {}])
+def test_films_are_refused(bench: Any, bare: dict[str, Any]) -> None:
     pixels = np.zeros((5, 6, 8), np.int16).tobytes()
-    bare = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient"))
     path = bench.save(bench.slice(0, **bare, Modality="US", NumberOfFrames=5, PixelData=pixels))
-    with pytest.raises(InputError, match="is a film without positions") as caught:
+    with pytest.raises(InputError, match="frames without a position each") as caught:
         find_series(path).pick(None)
     assert str(path) in str(caught.value)

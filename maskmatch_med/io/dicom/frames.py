@@ -164,6 +164,8 @@ def read_frames(file: DicomFile) -> tuple[Frame, ...]:
         with quiet(), file.open() as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_SPECIFIC)
             return _frames(file, dataset)
+    except PermissionError as error:
+        raise SkippedError(kinds.FORBIDDEN) from error
     except BROKEN as error:
         raise SkippedError(kinds.DAMAGED) from error
 
@@ -181,8 +183,11 @@ def _frames(file: DicomFile, dataset: Dataset) -> tuple[Frame, ...]:
     top["UltrasoundSpacing"] = _ultrasound_spacing(dataset)
     count = int(top.get("NumberOfFrames") or 1)
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not frames and count == 1:
+        return (_frame(file, -1, top),)
     if not frames:
-        return tuple(_frame(file, index if count > 1 else -1, top) for index in range(count))
+        top.pop("ImagePositionPatient", None)  # that of the first frame at best
+        return tuple(_frame(file, index, top) for index in range(count))
     if len(frames) != count:
         raise SkippedError(kinds.DAMAGED)
     shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]

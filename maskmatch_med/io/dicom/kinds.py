@@ -5,6 +5,7 @@ from __future__ import annotations
 SEGMENTATION = "segmentations"
 MOSAIC = "mosaics"
 DAMAGED = "damaged files"
+FORBIDDEN = "files that this account may not read"
 NO_IMAGE = "files without an image, cut off or no scans"
 
 _CLASSES = "1.2.840.10008.5.1.4.1.1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,14 @@ from maskmatch_med.io.dicom.frames import Frame, SkippedError, read_frames
 from maskmatch_med.io.dicom.grid import Layout, lay_out
 from maskmatch_med.io.dicom.source import DicomFile, dicom_files
 from maskmatch_med.io.dicom.stacks import Stack, split
-from maskmatch_med.io.formats import Header, ReadOptions, StoredScan
+from maskmatch_med.io.formats import Header, ReadOptions, StoredScan, check_file
 from maskmatch_med.volume import Geometry, Volume
 
 _ADVICE = {
     kinds.MOSAIC: "; convert them with dcm2niix and import the result",
     kinds.DAMAGED: "; copy or export them anew",
     kinds.NO_IMAGE: "",
+    kinds.FORBIDDEN: "; ask for the permission, as they may be slices",
     kinds.SEGMENTATION: ", which are labels and no scans",
 }
 
@@ -115,8 +117,8 @@ def find_series(path: Path) -> DicomFolder:
     Raises:
         InputError: the path is not there, or the archive is damaged or cannot be trusted.
     """
-    if not path.exists():
-        raise InputError(f"there is no file or folder {path}")
+    if not path.is_dir():
+        check_file(path)
     files = list(dicom_files(path))
     frames, skipped = _headers(files)
     if path.is_file() and files == [DicomFile(path)] and frames and frames[0].index < 0:
@@ -171,8 +173,11 @@ def _judged(frames: Sequence[Frame]) -> tuple[list[DicomSeries], list[str]]:
         by_series.setdefault(frame.origin.series, []).append(frame)
     found: list[DicomSeries] = []
     refused: list[str] = []
+    bases: Counter[str] = Counter()
     for of_series in by_series.values():
         base = _name(of_series)
+        bases[base] += 1
+        base += f"_copy{bases[base]}" if bases[base] > 1 else ""
         for stack in split(of_series):
             try:
                 if isinstance(stack, InputError):

@@ -63,10 +63,13 @@ class DicomFile:
         """A stream of its bytes, seekable.
 
         Raises:
-            InputError: it is not there, not allowed to be read, or the archive is damaged.
+            OSError: the file is not there, or not allowed to be read.
+            InputError: the archive is damaged.
         """
+        if not self.member:
+            return self.path.open("rb")
         try:
-            return io.BytesIO(_member_bytes(self.path, self.member)) if self.member else self.path.open("rb")
+            return io.BytesIO(_member_bytes(self.path, self.member))
         except _BROKEN_ZIP as error:
             raise InputError(f"cannot read {self} ({reason(error)}); check the file or copy it anew") from error
 
@@ -92,24 +95,31 @@ def is_dicom(path: Path) -> bool:
 def dicom_files(path: Path) -> Iterator[DicomFile]:
     """The DICOM files of a folder tree, of a zip archive, or the file itself, in order of their names.
 
-    Hidden files, links to folders and files named as another format are passed over.
+    Hidden files, links to folders and files named as another format are passed over. Files of a folder that may not be
+    read are given too, as they may be slices.
 
     Raises:
-        InputError: the archive is damaged, encrypted, too large, or holds names that point outside of it.
+        InputError: the archive is damaged, encrypted, too large, or holds names that point outside of it; or a folder
+            may not be listed.
     """
     if path.is_dir():
-        return (DicomFile(file) for file in _walk(path) if _starts_as_dicom(file))
+        return (DicomFile(file) for file in _walk(path) if _starts_as_dicom(file, unreadable=True))
     if _is_zip(path):
         return _zip_members(path)
     return iter([DicomFile(path)] if _starts_as_dicom(path) else [])
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and not name.lower().endswith(_OTHER_ENDINGS):
                 yield Path(parent, name)
+
+
+def _refuse_folder(error: OSError) -> None:
+    why = error.strerror or type(error).__name__
+    raise InputError(f"cannot list the folder {error.filename} ({why}); ask for the permission, or move it away")
 
 
 def _is_zip(path: Path) -> bool:
@@ -120,12 +130,14 @@ def _is_zip(path: Path) -> bool:
         return False
 
 
-def _starts_as_dicom(path: Path) -> bool:
+def _starts_as_dicom(path: Path, *, unreadable: bool = False) -> bool:
     try:
         if not path.is_file():
             return False
         with path.open("rb") as stream:
             return looks_dicom(stream.read(_HEAD))
+    except PermissionError:
+        return unreadable
     except (OSError, ValueError):
         return False
 

@@ -59,7 +59,12 @@ def _pictures(frames: list[Frame], *, alone: bool) -> list[Stack | InputError]:
     first = frames[0]
     if any(frame.index >= 0 for frame in frames):
         film = next(frame for frame in frames if frame.index >= 0)
-        return [InputError(f"{film.file} is a film without positions; export the frames you need as pictures")]
+        return [
+            InputError(
+                f"{film.file} holds frames without a position each, as films and SPECT do; export them as pictures, or "
+                "convert them to NIfTI with a tool that knows the camera"
+            )
+        ]
     if first.origin.modality in kinds.CROSS_SECTIONAL and len(frames) > 1:
         return [
             InputError(
