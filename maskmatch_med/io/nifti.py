@@ -221,7 +221,7 @@ def _image(path: Path) -> _Stated:
     except InputError:
         raise
     except (EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} {_CANNOT}{looks_like(source, _KIND)}; check the file or export it anew") from error
+        raise InputError(f"{path} {_CANNOT}{looks_like(source)}; check the file or export it anew") from error
     except BROKEN as error:
         told = f"({reason(error)}){looks_like(source, _KIND)}"
         raise InputError(f"cannot read {path} as NIfTI {told}; check the file or export it anew") from error
@@ -255,7 +255,8 @@ def _analyze(raw: bytes, source: Path) -> _Stated:
     else:
         files["mat"] = FileHolder(fileobj=BytesIO())
     found = kind.from_file_map(files)
-    return _Stated(found.header, tuple(int(n) for n in found.shape), np.array(found.affine, dtype=np.float64))
+    stated = kind.header_class(raw[:348])  # the image's own copy has lost the scale and the place of the voxels
+    return _Stated(stated, tuple(int(n) for n in found.shape), np.array(found.affine, dtype=np.float64))
 
 
 def _beside(path: Path, ending: str) -> Path:
@@ -305,10 +306,10 @@ def _format_name(image: _Stated) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what nibabel says of an odd header; what cannot be read is said in our own message."""
-    imageglobals.logger.disabled = True
+    before, imageglobals.logger.disabled = imageglobals.logger.disabled, True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        imageglobals.logger.disabled = False
+        imageglobals.logger.disabled = before

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -267,6 +268,54 @@ def test_every_type_in_both_byte_orders(tmp_path, version, order, dtype):
     np.testing.assert_array_equal(stored.array[0], values)
     assert stored.header.dtype == np.dtype(dtype).name + (", big-endian" if order == ">" and dtype[1] != "1" else "")
     np.testing.assert_allclose(stored.geometry.affine, nib.load(tmp_path / f"x{suffix}").affine)
+
+
+def test_spm_pairs_keep_their_scale_and_the_place_of_their_voxels(tmp_path):
+    values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nib.Spm2AnalyzeImage(values, np.eye(4)).to_filename(tmp_path / "x.img")
+    header = bytearray((tmp_path / "x.hdr").read_bytes())
+    header[108:120] = np.array([16.0, 0.5, -100.0], "<f4").tobytes()  # vox_offset, scl_slope, scl_inter
+    (tmp_path / "x.hdr").write_bytes(header)
+    (tmp_path / "x.img").write_bytes(bytes(16) + (tmp_path / "x.img").read_bytes())
+    array = read_volume(tmp_path / "x.hdr").array[0]
+    np.testing.assert_allclose(array, values * 0.5 - 100)
+    np.testing.assert_allclose(array, np.asarray(nib.load(tmp_path / "x.img").dataobj))
+
+
+def test_damaged_headers_that_are_read_are_read_as_nibabel_reads_them(tmp_path, monkeypatch):
+    """A header that is wrong but possible is no other scan here than in nibabel."""
+    values, rng, compared = np.arange(210, dtype=np.int16).reshape(7, 6, 5), np.random.default_rng(5), 0
+    affine = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
+    monkeypatch.setattr(nib.imageglobals.logger, "disabled", True)
+    for kind, name in ((nib.Nifti1Image, "x.nii"), (nib.Nifti2Image, "y.nii"), (nib.Spm2AnalyzeImage, "z.hdr")):
+        kind(values, affine).to_filename(tmp_path / name)
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(150):
+            damaged = bytearray(whole)
+            damaged[rng.integers(0, 348)] ^= 1 << int(rng.integers(0, 8))
+            (tmp_path / name).write_bytes(damaged)
+            compared += _same_as_nibabel(tmp_path / name)
+    assert compared > 300
+
+
+def _same_as_nibabel(path: Path) -> bool:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            stored = read_stored(path, ReadOptions(frames=(0,)))
+        except InputError:
+            return False
+        oracle = nib.load(path)
+        values, unit = np.asarray(oracle.dataobj), 0
+    if isinstance(oracle, nib.Nifti1Image):
+        unit = int(oracle.header["xyzt_units"]) & 7
+    wanted = np.array(oracle.affine)
+    wanted[:3] *= {1: 1000.0, 3: 0.001}.get(unit, 1.0)
+    np.testing.assert_allclose(stored.geometry.affine, wanted, rtol=1e-6)
+    first = values.reshape(-1, order="F")[: stored.array[0].size]
+    if values.dtype.names is None:
+        np.testing.assert_allclose(stored.array[0].reshape(-1, order="F"), first, rtol=1e-5)
+    return True
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path):
