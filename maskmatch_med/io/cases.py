@@ -150,8 +150,20 @@ def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = 
         notes += dicom.notes
     if not cases:
         raise InputError(_nothing(paths, notes))
+    notes += [note for path in paths for note in _unsearched(path, scans)]
     _refuse_duplicates(cases)
     return FoundScans(tuple(sorted(cases, key=lambda case: case.name)), names, tuple(labels), tuple(notes))
+
+
+def _unsearched(folder: Path, scans: Sequence[Path]) -> list[str]:
+    """That folders in a folder of scans are not looked into."""
+    if not any(path.parent == folder for path in scans):
+        return []
+    known = {*IMAGE_FOLDERS, *LABEL_FOLDERS}
+    inner = sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name[0] != "." and f.name not in known)
+    return (
+        [f"{folder} has scans itself, so its folder {inner[0]} was not searched; import it by itself"] if inner else []
+    )
 
 
 def _nothing(paths: Sequence[Path], notes: Sequence[str]) -> str:
@@ -167,7 +179,7 @@ def _gather(path: Path) -> Iterable[Path | DicomFolder]:
         return _gather_folder(image_folder(path))
     if not path.is_file():
         raise InputError(f"there is no file or folder {path}")
-    if _is_dicom(path) or path.suffix.lower() == ".zip":
+    if _is_dicom(path) or _is_zip(path):
         return _dicom(path)
     if not is_readable(path):
         raise InputError(f"cannot read {path}: expected {READABLE}")
@@ -175,18 +187,24 @@ def _gather(path: Path) -> Iterable[Path | DicomFolder]:
 
 
 def _gather_folder(folder: Path) -> list[Path | DicomFolder]:
-    direct = files_in(folder)
-    found: list[Path | DicomFolder] = [f for f in direct if not _is_dicom(f) and not _is_map(f)]
-    if len(direct) > len([f for f in direct if not _is_dicom(f)]):
-        return [*found, *_dicom(folder)]
-    found += [one for path in sorted(folder.glob("[!.]*.zip")) for one in _dicom(path, asked=False)]
-    if any(not (isinstance(f, Path) and is_named_as_label(f)) for f in found):
+    found = _directly_in(folder)
+    if any(not (isinstance(one, Path) and is_named_as_label(one)) for one in found):
         return found
     series = _dicom(folder, asked=False)
     if series:
         return [*found, *series]
     inner = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
-    return [*found, *(f for one in inner for f in files_in(one) if not _is_map(f))]
+    return [*found, *(one for place in inner for one in _directly_in(place))]
+
+
+def _directly_in(folder: Path) -> list[Path | DicomFolder]:
+    """The files of a folder, the DICOM series that begin in it, and those of its zip archives."""
+    files = [path for path in files_in(folder) if not _is_zip(path)]
+    found: list[Path | DicomFolder] = [path for path in files if not _is_dicom(path) and not _is_map(path)]
+    if any(_is_dicom(path) for path in files):
+        found += _dicom(folder)
+    archives = sorted(path for path in folder.glob("[!.]*") if _is_zip(path))
+    return [*found, *(one for path in archives for one in _dicom(path, asked=False))]
 
 
 def _dicom(path: Path, *, asked: bool = True) -> list[DicomFolder]:
@@ -199,6 +217,10 @@ def _dicom(path: Path, *, asked: bool = True) -> list[DicomFolder]:
 def _is_dicom(path: Path) -> bool:
     row = format_of(path)
     return row is not None and row.name == "DICOM"
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def _is_map(path: Path) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -14,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import read_volume, write_map, write_segmentation
+from maskmatch_med.io.cases import find_scans
 from maskmatch_med.study import ImportOptions, Study, check_study, import_scans
 from maskmatch_med.volume import Geometry
 
@@ -337,3 +340,22 @@ def test_255_beside_classes_is_not_judged(tmp_path):
     case = Study.open(tmp_path / "study").case("a")
     assert (case.judged, case.read_label().values) == ("partial", (1, 255))
     assert Study.open(tmp_path / "study").label_names == {"background": 0, "foreground": 1}
+
+
+def test_archives_and_trees_of_dicom_files(tmp_path):
+    _dicom_series(tmp_path / "tree/deep/one", "1.2.3")
+    _dicom_series(tmp_path / "packed", "1.2.4")
+    for place in ("tree/deep", "archives", "archives/inner"):
+        (tmp_path / place).mkdir(exist_ok=True, parents=True)
+    shutil.make_archive(str(tmp_path / "archives/inner/p"), "zip", tmp_path / "packed")
+    assert len(find_scans([tmp_path / "tree"]).cases) == 1
+    (case,) = find_scans([tmp_path / "archives"]).cases
+    assert case.series is not None
+    import_scans(tmp_path / "archives", tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    expected = pydicom.dcmread(tmp_path / "packed/2_1.2.4.dcm").pixel_array.T - 1000.0
+    np.testing.assert_array_equal(study.cases()[0].read_image().array[0, :, :, 2], expected)
+    _scan(tmp_path / "archives/a.nii.gz")
+    found = find_scans([tmp_path / "archives"])
+    assert [one.name for one in found.cases] == ["a"]
+    assert "its folder inner was not searched" in found.notes[0]
