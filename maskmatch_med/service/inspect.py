@@ -90,7 +90,7 @@ def _study_rows(study: Study) -> list[tuple[str, str]]:
 
 def _scan_rows(path: Path) -> list[tuple[str, str]]:
     """What the header of a file says, and the range of the values, of the first frame where there are several."""
-    if is_dicom(path):
+    if path.suffix.lower() == ".zip" or is_dicom(path):
         found = find_series(path)
         return _dicom_rows(found.series or [found.pick(None)], found.notes)
     header = read_header(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from maskmatch_med import service
 from maskmatch_med.config import TrainConfig
+from maskmatch_med.errors import InputError
 from maskmatch_med.study import ImportOptions, Study, import_scans
 
 
@@ -95,3 +97,16 @@ def test_info_on_a_folder_says_what_import_would_take(shared_data: Path) -> None
     title, rows = service.info(shared_data / "ct")
     assert title.startswith("Folder")
     assert dict(rows)["First"] == "example_ct"
+
+
+def test_archive_that_points_outside_leaves_no_trace(dicom_study_of_two: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((dicom_study_of_two / "3").iterdir()):
+            packed.write(path, path.name)
+        packed.writestr("../evil", b"x")
+    before = sorted(tmp_path.rglob("*"))
+    for use in (service.info, lambda path: import_scans(path, tmp_path / "study", ImportOptions())):
+        with pytest.raises(InputError, match="points outside the archive"):
+            use(archive)
+    assert sorted(tmp_path.rglob("*")) == before
