@@ -107,6 +107,7 @@ def agreement_figure(found: Mapping[str, list[Agreement]]) -> Figure:
             for part in (p for p in parts if p.structure == structure):
                 _panel(axes, part, PALETTE[rank % len(PALETTE)], model)
         axes.axhline(0, color=INK, linewidth=0.6, alpha=0.5)
+        axes.margins(y=0.2)
         dress(axes, "mean of both, ml", structure)
         axes.set_ylabel("prediction − reference, ml", color=INK, fontsize=9)
     for axes in grid[len(structures) :]:

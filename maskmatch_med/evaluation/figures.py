@@ -125,7 +125,7 @@ def dress(axes: Axes, horizontal: str, title: str) -> None:
     axes.spines["bottom"].set_color(GRID)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, length=0, labelsize=9)
+    axes.tick_params(which="both", colors=INK, length=0, labelsize=9)
     axes.set_xlabel(horizontal, color=INK, fontsize=9)
     axes.set_title(title, color=INK, fontsize=10, loc="left", fontweight="bold")
 

@@ -25,6 +25,8 @@ PALETTE = ("#56B4E9", "#E69F00", "#2FC495", "#E48BC0", "#F0E442", "#FF7043", "#B
 """Colours of structures on grey pictures, in the order of the classes."""
 _PAPER = "#0d1117"
 _TEXT = "#e6edf3"
+_WIDEST_INCHES = 10.2
+"""What a page shows without shrinking the text in the picture."""
 VIEWS = {2: ("axial", (0, 1), "R", "L"), 1: ("coronal", (0, 2), "R", "L"), 0: ("sagittal", (1, 2), "A", "P")}
 """By canonical axis: the view's name, the axes across and up, and what lies at its left and right."""
 
@@ -81,7 +83,7 @@ def case_figure(case: CasePicture, classes: Mapping[str, int]) -> Figure:
     """
     views = _views(case)
     widths = [view.picture.shape[1] / (view.picture.shape[0] * view.aspect) for view in views]
-    height = 3.0
+    height = min(3.0, _WIDEST_INCHES / sum(widths))
     rows = len(case.predictions)
     size = (max(4.2, height * sum(widths) + 0.3), height * rows + 0.5 * rows + 0.45)
     figure = Figure(figsize=size, dpi=110, facecolor=_PAPER)

@@ -105,6 +105,8 @@ def test_sets_without_sides_and_small_sets_give_no_verdict():
     noise = np.random.default_rng(0)
     kept = {str(i): signature(noise.normal(size=SHAPE).astype(np.float32)) for i in range(20)}
     assert not compare(kept).known
+    mixed = {n: signature(scan(i)[:: -1 if i % 4 == 0 else 1].copy()) for i, n in enumerate(NAMES)}
+    assert not compare(mixed).known
     few = {name: signature(scan(seed)) for seed, name in enumerate(NAMES[:7])}
     assert compare(few).mirrored(NAMES[0]) is None
     symmetric = np.ones(SHAPE, np.float32)
