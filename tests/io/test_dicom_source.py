@@ -134,7 +134,8 @@ def test_what_is_no_scan_is_skipped_with_a_line(bench: Any, tags: dict[str, Any]
     found = find_series(bench.root)
     assert len(found.series) == 1
     (note,) = found.notes
-    assert note.startswith(f"{bench.root / 'zz0'} and 1 more skipped: {kind}")
+    done = "taken as labels, not as scans" if kind == "segmentations" else "skipped"
+    assert note.startswith(f"{bench.root / 'zz0'} and 1 more {done}: {kind}")
     expected = [bench.root / "zz0", bench.root / "zz1"] if kind == "segmentations" else []
     assert [file.path for file in found.segmentations] == expected
 

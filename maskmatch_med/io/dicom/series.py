@@ -24,7 +24,6 @@ _ADVICE = {
     kinds.DAMAGED: "; copy or export them anew",
     kinds.NO_IMAGE: "",
     kinds.FORBIDDEN: "; ask for the permission, as they may be slices",
-    kinds.SEGMENTATION: ", which are labels and no scans",
 }
 
 
@@ -163,6 +162,8 @@ def _headers(files: Iterable[DicomFile]) -> tuple[list[Frame], dict[str, list[Di
 
 def _skip_note(kind: str, files: Sequence[DicomFile]) -> str:
     more = "" if len(files) == 1 else f" and {len(files) - 1} more"
+    if kind == kinds.SEGMENTATION:
+        return f"{files[0]}{more} taken as labels, not as scans: {kind}"
     return f"{files[0]}{more} skipped: {kind}{_ADVICE.get(kind, ', which are no scans')}"
 
 
