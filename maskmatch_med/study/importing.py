@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from maskmatch_med.study.admission import SourceInfo, check_name
 from maskmatch_med.study.classes import with_names_of_people
 from maskmatch_med.study.labelling import LabelReader
 from maskmatch_med.study.layouts import detect
+from maskmatch_med.study.notices import Changes, few_labels
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Selection, group_of, select
 from maskmatch_med.study.pairing import FoundCase
 from maskmatch_med.study.records import MaskColours, SourceRecord
@@ -35,17 +36,6 @@ from maskmatch_med.volume import Volume
 
 Progress = Callable[[int, int, str], None]
 """Told (steps done, steps in all, what is being done)."""
-_KINDS_OF_CHANGE = (
-    "by nearest neighbour",
-    "was resampled to the grid of",
-    "less than half a voxel off",
-    "with other axes",
-    "a part of its scan's grid",
-    "renumbered by name",
-    "frames of",
-    "the magnitude was taken",
-)
-"""What notes of many scans have in common, so that one of them is shown for all."""
 
 
 @dataclass(frozen=True)
@@ -97,33 +87,13 @@ def import_scans(
         )
     elif job.labels.label_names != study.label_names:
         study.set_label_names(job.labels.label_names, job.labels.colours)
-    changes = _Changes()
+    changes = Changes()
     with study.editing(lambda done, total, name: steps.part(2, done / total, f"showing {name} to nnU-Net")):
         for item in checked:
             steps.next(f"importing {item.case.name}")
             changes.add(_write(study, item, job, groups[item.case.name]))
     steps.part(3, 0.0, "")
     return _summary(study, selection, checked, groups if options.group else {}, changes)
-
-
-class _Changes:
-    """What was changed on the way in: each kind of sentence with how often it was said, and its first example."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, tuple[str, int]] = {}
-
-    def add(self, notes: Iterable[tuple[str, str]]) -> None:
-        """Count notes, given as (name of the scan, sentence)."""
-        for case, note in notes:
-            kind = next((kind for kind in _KINDS_OF_CHANGE if kind in note), note)
-            first, count = self._first.get(kind, (f"{case}: {note}", 0))
-            self._first[kind] = (first, count + 1)
-
-    def sentences(self) -> list[str]:
-        """One sentence a kind."""
-        return [
-            f"{note} (and {count - 1} more of this kind)" if count > 1 else note for note, count in self._first.values()
-        ]
 
 
 class _Steps:
@@ -315,9 +285,9 @@ def _write_label(study: Study, item: _Checked, path: Path, job: _Job) -> tuple[s
 
 
 def _summary(
-    study: Study, selection: Selection, checked: list[_Checked], groups: dict[str, str | None], changes: _Changes
+    study: Study, selection: Selection, checked: list[_Checked], groups: dict[str, str | None], changes: Changes
 ) -> ImportSummary:
-    notes = [*selection.found.notes, *changes.sentences(), *_few_labels(study)]
+    notes = [*selection.found.notes, *changes.sentences(), *few_labels(study)]
     alone = [name for name, group in groups.items() if group is None]
     if alone:
         notes.append(f"--group does not match {len(alone)} names, such as {alone[0]}; each stands alone")
@@ -334,20 +304,3 @@ def _summary(
         left_out=selection.left_out,
         notes=tuple(notes),
     )
-
-
-def _few_labels(study: Study) -> list[str]:
-    """What a study of one scan, or with one label, can and cannot give."""
-    cases = study.cases()
-    labelled = sum(case.label is not None for case in cases)
-    if len(cases) == 1 and labelled:
-        return [
-            "one scan with its label shows that training runs and learns to repeat this label; no scan is left to "
-            "validate on, so its scores say nothing of other scans: add scans, labelled or not"
-        ]
-    if labelled == 1:
-        return [
-            "one scan has a label: training learns from it and from the others without label, but none is left to "
-            "validate on; label two or three more before you trust the scores"
-        ]
-    return []

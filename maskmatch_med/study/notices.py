@@ -1,0 +1,56 @@
+"""What an import tells its user: changes on the way in, and what so few labels can give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from maskmatch_med.study.study import Study
+
+_KINDS_OF_CHANGE = (
+    "by nearest neighbour",
+    "was resampled to the grid of",
+    "less than half a voxel off",
+    "with other axes",
+    "a part of its scan's grid",
+    "renumbered by name",
+    "frames of",
+    "the magnitude was taken",
+)
+"""What notes of many scans have in common, so that one of them is shown for all."""
+
+
+class Changes:
+    """What was changed on the way in: each kind of sentence with how often it was said, and its first example."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def add(self, notes: Iterable[tuple[str, str]]) -> None:
+        """Count notes, given as (name of the scan, sentence)."""
+        for case, note in notes:
+            kind = next((kind for kind in _KINDS_OF_CHANGE if kind in note), note)
+            first, count = self._first.get(kind, (f"{case}: {note}", 0))
+            self._first[kind] = (first, count + 1)
+
+    def sentences(self) -> list[str]:
+        """One sentence a kind."""
+        return [
+            f"{note} (and {count - 1} more of this kind)" if count > 1 else note for note, count in self._first.values()
+        ]
+
+
+def few_labels(study: Study) -> list[str]:
+    """What a study of one scan, or with one label, can and cannot give."""
+    cases = study.cases()
+    labelled = sum(case.label is not None for case in cases)
+    if len(cases) == 1 and labelled:
+        return [
+            "one scan with its label shows that training runs and learns to repeat this label; no scan is left to "
+            "validate on, so its scores say nothing of other scans: add scans, labelled or not"
+        ]
+    if labelled == 1:
+        return [
+            "one scan has a label: training learns from it and from the others without label, but none is left to "
+            "validate on; label two or three more before you trust the scores"
+        ]
+    return []
