@@ -7,6 +7,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel import imageglobals
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
@@ -49,14 +51,14 @@ def stated_affines(path: Path) -> StatedAffines:
         InputError: the header cannot be used.
     """
     shape = nifti.read_geometry(path).shape
-    header = nib.load(path).header
-    if not isinstance(header, nib.Nifti1Header):
-        return StatedAffines(shape, None, None)
     try:
-        qform = header.get_qform(coded=True)[0]
-    except ValueError as error:
+        with imageglobals.LoggingOutputSuppressor():
+            header = nib.load(path).header
+            if not isinstance(header, nib.Nifti1Header):
+                return StatedAffines(shape, None, None)
+            return StatedAffines(shape, header.get_qform(coded=True)[0], header.get_sform(coded=True)[0])
+    except (ValueError, HeaderDataError) as error:
         raise InputError(f"{path} states a rotation that is none ({error}); export the scan anew") from error
-    return StatedAffines(shape, qform, header.get_sform(coded=True)[0])
 
 
 def shear_degrees(geometry: Geometry) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,17 @@ def test_headers_that_contradict_themselves(study: Study):
     assert stated_affines(path).disagreement_vox == pytest.approx(7)
 
 
+def test_a_rotation_that_is_none_is_said(study: Study, capfd: pytest.CaptureFixture[str]):
+    path = study.folder.image_paths(NAMES[0])[0]
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[256:268] = np.array([0.9, 0.9, 0.9], "<f4").tobytes()  # quatern_b, c, d
+    path.write_bytes(gzip.compress(bytes(raw)))
+    (finding,) = found(study, "geometry")
+    assert finding.severity == "warning"
+    assert "states a rotation that is none" in finding.message
+    assert capfd.readouterr() == ("", "")
+
+
 def test_headers_without_a_position(study: Study):
     path = study.folder.image_paths(NAMES[0])[0]
     image = nib.load(path)
@@ -250,6 +262,16 @@ def test_labels_that_lie_elsewhere(study: Study):
     told = [f for f in check_study(study.root) if f.case == f"{name}_mask"]
     assert told[0].severity == "error"
     assert f"rename it to labelsTr/{name}.nii.gz" in told[0].todo
+
+
+def test_names_that_end_in_numbers_are_not_mixed_up(study: Study):
+    for number in (1, 2):
+        study.add_case(
+            f"x_000{number}", Volume(scan(20 + number)[None], Geometry(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0])))
+        )
+    (study.root / "elsewhere").mkdir()
+    shutil.copy(study.root / "labelsTr" / f"{NAMES[0]}.nii.gz", study.root / "elsewhere" / "x_0002.nii.gz")
+    assert [f.case for f in found(study, "labels")] == ["x_0002"]
 
 
 def test_a_missing_source_is_said_and_mended(study: Study):

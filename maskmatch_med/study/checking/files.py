@@ -13,7 +13,7 @@ from maskmatch_med.study.checking.finding import REPAIR, Finding
 from maskmatch_med.study.study import Study
 
 _OWN = {"imagesTr", "labelsTr", "history", "sources", "models", "predictions", "drafts", "cohorts"}
-_LABEL_WORDS = re.compile(r"([_\-.](seg|segmentation|label|labels|mask|gt|manual|seg-manual|\d{4}))+$", re.IGNORECASE)
+_LABEL_WORDS = re.compile(r"([_\-.](seg|segmentation|label|labels|mask|gt|manual|seg-manual|0000))+$", re.IGNORECASE)
 
 
 def study_findings(study: Study) -> Iterator[Finding]:

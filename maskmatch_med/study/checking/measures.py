@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskmatch_med.io import LabelMap
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.case import Case
-from maskmatch_med.study.checking.sides import Signature, signature
+from maskmatch_med.study.checking.sides import Signature, signature, thinned
 from maskmatch_med.volume import Array, Volume
 
 _ENOUGH_VOXELS = 1_000_000
@@ -75,7 +75,7 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
         label_digest=None if label is None or set(values) <= {0, UNJUDGED} else _digest(label.array),
         volumes_ml={} if label is None else _volumes(label, label_names),
         values=values,
-        side=None if case.is_raster else signature(orientation.apply(_windowed(scan.array[0]))),
+        side=None if case.is_raster else signature(_windowed(thinned(orientation.apply(scan.array[0])))),
         label_side=None if label is None or case.is_raster else _label_side(label),
     )
 
@@ -119,7 +119,7 @@ def _volumes(label: LabelMap, label_names: Mapping[str, int]) -> dict[str, float
 
 def _label_side(label: LabelMap) -> Signature | None:
     """Taken on the label's own grid, so that a scan whose header alone is wrong stands against it."""
-    array = label.geometry.to_canonical().apply(label.array)
+    array = thinned(label.geometry.to_canonical().apply(label.array))
     shown = [v for v in label.values if v not in {0, UNJUDGED}][:_MOST_STRUCTURES]
     parts = [signature((array == value).astype(np.float32)) for value in shown]
     kept = [part.astype(np.int16) * (1 + rank) for rank, part in enumerate(parts) if part is not None]

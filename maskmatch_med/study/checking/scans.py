@@ -98,16 +98,7 @@ def _value_findings(name: str, path: Path, channel: Array) -> Iterator[Finding]:
 def _geometry_findings(case: Case, geometry: Geometry) -> Iterator[Finding]:
     first = case.image_paths[0]
     for path in case.image_paths:
-        stated = stated_affines(path)
-        if stated.disagreement_vox > _HALF_A_VOXEL:
-            message = f"{path} states two positions that differ by {stated.disagreement_vox:.1f} voxels (sform and "
-            message += "qform); the sform is used"
-            todo = "programs that read the qform will see the scan elsewhere; see which is right and write it to both"
-            yield Finding("warning", case.name, message, todo, "geometry")
-        if stated.qform is None and stated.sform is None:
-            message = f"{path} states no position in the world, so which side is left is a guess"
-            todo = "export the scan from its source with a position, or make sure that all scans lie alike"
-            yield Finding("note", case.name, message, todo, "geometry")
+        yield from _stated_findings(case.name, path)
     for path in case.image_paths[1:]:
         other = nifti.read_geometry(path)
         if not other.same_grid(geometry):
@@ -115,6 +106,25 @@ def _geometry_findings(case: Case, geometry: Geometry) -> Iterator[Finding]:
             todo = "it is resampled each time it is read; import the scan again to have it done once and recorded"
             yield Finding("warning", case.name, message, todo, "geometry")
     yield from _axes_findings(case.name, first, geometry)
+
+
+def _stated_findings(name: str, path: Path) -> Iterator[Finding]:
+    """Whether the two positions that a header can state agree."""
+    try:
+        stated = stated_affines(path)
+    except InputError as error:
+        todo = "the scan can be used, other programs may refuse it"
+        yield Finding("warning", name, str(error), todo, "geometry")
+        return
+    if stated.disagreement_vox > _HALF_A_VOXEL:
+        message = f"{path} states two positions that differ by {stated.disagreement_vox:.1f} voxels (sform and "
+        message += "qform); the sform is used"
+        todo = "programs that read the qform will see the scan elsewhere; see which is right and write it to both"
+        yield Finding("warning", name, message, todo, "geometry")
+    if stated.qform is None and stated.sform is None:
+        message = f"{path} states no position in the world, so which side is left is a guess"
+        todo = "export the scan from its source with a position, or make sure that all scans lie alike"
+        yield Finding("note", name, message, todo, "geometry")
 
 
 def _axes_findings(name: str, path: Path, geometry: Geometry) -> Iterator[Finding]:
