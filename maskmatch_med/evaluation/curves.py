@@ -86,8 +86,9 @@ def _scales(axes: Axes, log: Log, model: str) -> None:
         flat = [{**line, "value": (line.get(_BY_SCALE) or {}).get(name)} for line in log]
         times, values, unit = series(flat, "value")
         step = max(1, -(-len(values) // _MOST_POINTS))
-        called = "all scales" if name == "ensemble" else f"scale {name}"
-        axes.plot(times[::step], values[::step], color=PALETTE[rank % len(PALETTE)], linewidth=1.6, label=called)
+        called, style = ("all scales", "dashed") if name == "ensemble" else (f"scale {name}", "solid")
+        axes.plot(times[::step], values[::step], color=PALETTE[rank % len(PALETTE)], linestyle=style, label=called)
+    axes.margins(y=0.3)
     dress(axes, unit, "teacher's Dice by scale" + (f", {model}" if model else ""))
     legend(axes)
 
