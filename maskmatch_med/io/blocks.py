@@ -123,9 +123,7 @@ def read_block(block: Block, options: ReadOptions) -> Array:
         InputError: cut off, damaged, too large, complex without the option, or frames that are not there.
     """
     if block.dtype.kind == "c" and not options.magnitude:
-        raise InputError(
-            f"{block.path} holds complex values; save their magnitude, or read that with --magnitude"
-        )
+        raise InputError(f"{block.path} holds complex values; save their magnitude, or read that with --magnitude")
     frames = options.choose(block.path, block.shape[3])
     check_promise(block.path, block.shape, block.dtype.itemsize, block.offset, options)
     with damage_as_input_error(block.path), np.errstate(all="ignore"):
