@@ -44,6 +44,7 @@ def predict(
         overlap=overlap,
         only=None if splits is None else service.names_in_splits(splits, part),
         device=device,
+        notice=lambda sentence: typer.echo(f"Note: {sentence}"),
     )
     with ProgressBar("Predicting") as request.progress:
         written = service.predict(model, inputs, out, request)

@@ -14,7 +14,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import EvaluateOptions, Evaluation
 from maskmatch_med.evaluation import evaluate as score_folder
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
-from maskmatch_med.io import CaseFiles, find_cases, write_map, write_mask_png, write_segmentation
+from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import memory_explained, resolve_device
@@ -40,6 +40,7 @@ class PredictRequest:
         only: names of the cases to predict; the others are left out.
         device: where to predict.
         progress: called with (done, total, case name).
+        notice: called with what the user should know, a sentence at a time: what of the inputs was passed over.
     """
 
     scales: tuple[float, ...] | None = None
@@ -50,6 +51,7 @@ class PredictRequest:
     only: Sequence[str] | None = None
     device: str = "auto"
     progress: Progress = _silent
+    notice: Callable[[str], None] = lambda sentence: None
 
 
 def predict(
@@ -79,23 +81,38 @@ def predict(
     device = resolve_device(request.device)
     plan, network = folder.load(device)
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(path) for path in inputs]
-    cases = _selected(find_cases(sources, channels=plan.channel_names), request.only)
+    found = find_scans(sources, channels=plan.channel_names)
+    for sentence in found.notes:
+        request.notice(sentence)
+    cases = _selected(found.cases, request.only)
     _refuse_to_overwrite(cases, Path(out))
-    found_best = folder.metrics().get("inference", {})
-    options = PredictOptions(
+    predictor = Predictor(network, plan, _options(request, folder.metrics().get("inference", {})), device)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    written, refused = _predict_each(predictor, cases, Path(out), request.progress)
+    if refused:
+        raise _refusal(refused, len(written))
+    return written
+
+
+def _options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictOptions:
+    return PredictOptions(
         scales=tuple(request.scales or found_best.get("scales") or (1.0,)),
         overlap=request.overlap,
         mirror=bool(found_best.get("mirror")) if request.mirror is None else request.mirror,
         uncertainty=request.uncertainty,
         probabilities=request.probabilities,
     )
-    predictor = Predictor(network, plan, options, device)
-    target = Path(out)
-    target.mkdir(parents=True, exist_ok=True)
+
+
+def _predict_each(
+    predictor: Predictor, cases: Sequence[CaseFiles], target: Path, progress: Progress
+) -> tuple[list[Path], list[InputError]]:
+    """Predict scan after scan; what is wrong with one does not keep the others from being predicted."""
+    plan = predictor.plan
     written, rows, refused = list[Path](), list[dict[str, Any]](), list[InputError]()
     try:
         for index, case in enumerate(cases):
-            request.progress(index, len(cases), case.name)
+            progress(index, len(cases), case.name)
             began = time.monotonic()
             try:
                 volume = _fitting_volume(case, plan)
@@ -108,10 +125,8 @@ def predict(
     finally:
         if rows:
             _write_csv(target / "summary.csv", rows)
-    request.progress(len(cases), len(cases), "")
-    if refused:
-        raise _refusal(refused, len(written))
-    return written
+    progress(len(cases), len(cases), "")
+    return written, refused
 
 
 def _refusal(refused: Sequence[InputError], written: int) -> InputError:
@@ -132,9 +147,9 @@ def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:
                 raise InputError(f"the prediction {target} would replace the scan of that name; choose another -o")
 
 
-def _selected(cases: list[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
+def _selected(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
     if only is None:
-        return cases
+        return list(cases)
     if not only:
         raise InputError("the part of the splits to predict lists no case; choose another --part")
     by_name = {case.name: case for case in cases}

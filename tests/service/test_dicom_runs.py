@@ -80,6 +80,16 @@ def test_info_lists_every_series_and_what_was_skipped(dicom_study_of_two: Path) 
     assert any("localizers" in line for line in skipped)
 
 
+def test_predict_takes_the_scans_and_tells_the_rest(
+    coarse_model: Path, dicom_study_of_two: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    written = service.predict(coarse_model, dicom_study_of_two, tmp_path, service.PredictRequest(notice=told.append))
+    assert [path.name.rsplit("_", 1)[0] for path in written] == ["CT_s003", "CT_s004"]
+    assert any("missing" in sentence for sentence in told)
+    assert any("localizers" in sentence for sentence in told)
+
+
 def test_import_brings_the_scans_and_tells_the_rest(dicom_study_of_two: Path, tmp_path: Path) -> None:
     summary = import_scans(dicom_study_of_two, tmp_path / "study", ImportOptions())
     assert [name.rsplit("_", 1)[0] for name in summary.added] == ["CT_s003", "CT_s004"]
