@@ -6,7 +6,6 @@ it nothing is. Source: DICOM PS3.3, C.8.20 Segmentation and its Supplement 243 (
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ import numpy as np
 import psutil
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.dicom.frames import BROKEN
 from maskmatch_med.io.labels import LabelMap
 from maskmatch_med.io.segments import Segment, Segmentation, hex_colour, merged, numbered
 from maskmatch_med.volume import Array, Geometry
@@ -27,19 +26,6 @@ SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation, and label map segmentation."""
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _TOLERANCE_MM = 1e-2
-_BROKEN = (
-    InvalidDicomError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
         raise
     except MemoryError as error:
         raise InputError(f"{path} does not fit into memory; export fewer segments") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InputError(f"cannot read the segmentation {path} ({_reason(error)}); export it anew") from error
     return Segmentation(labels, background_outside=True)
 
@@ -196,7 +182,7 @@ def _segments(dataset: Any, path: Path) -> list[tuple[int, Segment]]:
         background = int(dataset.get("PixelPaddingValue", 0) or 0) if kind == "LABELMAP" else 0
         items = [item for item in dataset.SegmentSequence if int(item.SegmentNumber) != background]
         bare = [Segment(int(i.SegmentNumber), str(i.get("SegmentLabel", "")).strip(), _colour(i)) for i in items]
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InputError(f"{path} does not describe its segments ({_reason(error)}); export it anew") from error
     return [(segment.value, new) for segment, new in zip(bare, numbered(bare, path), strict=True)]
 
@@ -216,7 +202,7 @@ def _colour(item: Any) -> str | None:
 def _load(path: Path, *, pixels: bool) -> Any:
     try:
         return pydicom.dcmread(path, stop_before_pixels=not pixels, force=False)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InputError(f"cannot read {path} as DICOM ({_reason(error)}); export it anew") from error
 
 

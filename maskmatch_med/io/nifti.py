@@ -124,8 +124,6 @@ def write_map(path: Path, array: Array, geometry: Geometry) -> None:
     Raises:
         InputError: array and geometry disagree about the shape.
     """
-    if array.shape != geometry.shape:
-        raise InputError(f"{path} needs an array of shape {geometry.shape}, got {array.shape}")
     _write(path, np.asarray(array, dtype=np.float32), geometry)
 
 
@@ -140,8 +138,6 @@ def write_scan(path: Path, array: Array, geometry: Geometry) -> None:
     Raises:
         InputError: array and geometry disagree about the shape.
     """
-    if array.shape != geometry.shape:
-        raise InputError(f"{path} needs an array of shape {geometry.shape}, got {array.shape}")
     _write(path, array.astype(_narrowest(array)), geometry)
 
 
@@ -163,6 +159,8 @@ def compress(source: Path, target: Path) -> None:
 def _write(path: Path, array: Array, geometry: Geometry) -> None:
     if not is_nifti(path):
         raise InputError(f"cannot write {path}: the name must end in .nii.gz or .nii")
+    if array.shape != geometry.shape:
+        raise InputError(f"{path} needs an array of shape {geometry.shape}, got {array.shape}")
     image = nib.Nifti1Image(array, geometry.affine)
     image.set_sform(geometry.affine, code=1)
     image.set_qform(geometry.affine, code=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from lightning_fabric import Fabric
 
@@ -160,6 +161,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         "iterations": loop.iteration,
         "seconds": round(parts.budget.elapsed, 1),
         "device": str(fabric.device),
+        "memory_mib": _memory_mib(fabric.device),
         "data": split.counts(),
         "scans": _ranges(study),
         "validation": loop.validations[-1] if loop.validations else None,
@@ -170,6 +172,12 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     write_text(folder.card_path, card)
     write_text(folder.metrics_path, json.dumps(metrics, indent=2) + "\n")
     report({"event": "finish", **metrics})
+
+
+def _memory_mib(device: torch.device) -> float:
+    """The most memory that tensors took on a card; on the host what the process holds when training ends."""
+    taken = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+    return round(taken / 2**20, 1)
 
 
 def _ranges(study: Study) -> dict[str, dict[str, list[float]]]:

@@ -52,6 +52,7 @@ def check_model(folder: ModelFolder, study: Path, method: str) -> None:
     assert metrics["finished"]
     assert metrics["iterations"] == 4
     assert metrics["device"] == "cpu"
+    assert 50 < metrics["memory_mib"] < 20_000
     card = folder.card_path.read_text()
     assert "Not a medical device" in card
     assert f"method `{method}`" in card
