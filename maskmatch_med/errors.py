@@ -25,3 +25,18 @@ class StoppedError(MaskMatchError):
 
 class TrainingError(MaskMatchError, RuntimeError):
     """Training cannot start or go on: no usable labels, a loss that is not finite, no memory left."""
+
+
+class ConflictError(StudyError):
+    """Somebody else has saved the same scan meanwhile; nothing was written.
+
+    Args:
+        message: the sentence for the user.
+        revision: the revision that is on disk.
+        author: who saved it; may be empty.
+        saved: when, UTC in ISO 8601.
+    """
+
+    def __init__(self, message: str, revision: int, author: str, saved: str) -> None:
+        super().__init__(message)
+        self.revision, self.author, self.saved = revision, author, saved

@@ -5,6 +5,18 @@ from maskmatch_med.planning import describe as describe_plan
 from maskmatch_med.service.apply import PredictRequest, evaluate, names_in_splits, predict
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.inspect import doctor, info
+from maskmatch_med.service.label import (
+    accept_prediction,
+    complete_scan,
+    complete_slice,
+    open_draft,
+    predicted_labels,
+    save_idle_labels,
+    save_label,
+    save_strokes,
+    save_strokes_over,
+    start_from_prediction,
+)
 from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
 from maskmatch_med.service.report import ReportRequest, report
 from maskmatch_med.study import ImportOptions, export_study, import_scans, repair_study
@@ -15,7 +27,10 @@ __all__ = [
     "PredictRequest",
     "ReportRequest",
     "TrainRequest",
+    "accept_prediction",
     "check_study",
+    "complete_scan",
+    "complete_slice",
     "describe_plan",
     "doctor",
     "evaluate",
@@ -23,10 +38,17 @@ __all__ = [
     "import_scans",
     "info",
     "names_in_splits",
+    "open_draft",
     "open_study",
     "plan_study",
     "predict",
+    "predicted_labels",
     "repair_study",
     "report",
+    "save_idle_labels",
+    "save_label",
+    "save_strokes",
+    "save_strokes_over",
+    "start_from_prediction",
     "train",
 ]

@@ -3,6 +3,8 @@
 from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking import Finding, check_study, repair_study
+from maskmatch_med.study.draft import Draft
+from maskmatch_med.study.drafts import Drafts
 from maskmatch_med.study.exporting import export_study
 from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock
@@ -12,6 +14,8 @@ from maskmatch_med.study.study import Study
 
 __all__ = [
     "Case",
+    "Draft",
+    "Drafts",
     "Finding",
     "FolderLock",
     "ImportOptions",

@@ -1,0 +1,149 @@
+"""Label: paint on drafts, mark as complete, start from or accept a prediction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.io import nifti, read_labels
+from maskmatch_med.planning import Plan
+from maskmatch_med.study import Draft, Drafts, LabelVersion, Study
+from maskmatch_med.study.alignment import on_grid
+
+StudyPath = Study | Path | str
+
+
+def open_draft(study: StudyPath, case: str) -> Draft:
+    """What is painted on a scan: the strokes not yet in a version, else its current label.
+
+    Raises:
+        StudyError: there is no such scan, or the study cannot be written.
+    """
+    return _drafts(study).open(case)
+
+
+def save_strokes(
+    study: StudyPath,
+    case: str,
+    revision: int,
+    labels: NDArray[np.uint8],
+    judged: NDArray[np.bool_],
+    author: str = "",
+) -> int:
+    """Keep what was painted; it is on disk when this returns. See :meth:`maskmatch_med.study.Drafts.save`.
+
+    Returns:
+        The new revision, which the next save goes on from.
+
+    Raises:
+        ConflictError: another window has saved first; load its draft, or :func:`save_strokes_over` it.
+        InputError: shape or values do not fit the scan and the classes.
+        StudyError: the disk is full or may not be written.
+    """
+    return _drafts(study).save(case, revision, labels, judged, author).revision
+
+
+def save_strokes_over(
+    study: StudyPath, case: str, labels: NDArray[np.uint8], judged: NDArray[np.bool_], author: str = ""
+) -> int:
+    """Keep one's own strokes in a conflict; those of the other become a version first. Gives the new revision."""
+    return _drafts(study, writes=True).save_over(case, labels, judged, author).revision
+
+
+def complete_slice(study: StudyPath, case: str, revision: int, axis: int, index: int, author: str = "") -> Draft:
+    """Mark every voxel of a slice across a file axis (0, 1, 2) as judged, and make a label version.
+
+    Raises:
+        ConflictError: another window has saved first.
+        InputError: there is no such slice.
+    """
+    return _drafts(study, writes=True).complete(case, revision, author, axis=axis, index=index)
+
+
+def complete_scan(study: StudyPath, case: str, revision: int, author: str = "") -> Draft:
+    """Mark every voxel of a scan as judged, and make a label version.
+
+    Raises:
+        ConflictError: another window has saved first.
+    """
+    return _drafts(study, writes=True).complete(case, revision, author)
+
+
+def save_label(study: StudyPath, case: str, author: str | None = None) -> LabelVersion | None:
+    """Make a label version of a scan's draft, on Save and on leaving the scan; None where nothing is unsaved."""
+    return _drafts(study, writes=True).make_version(case, author)
+
+
+def save_idle_labels(study: StudyPath, minutes: float = 5.0) -> list[LabelVersion]:
+    """Make label versions of the drafts on which nobody has painted for some minutes."""
+    drafts, made = _drafts(study, writes=True), list[LabelVersion]()
+    limit = datetime.now(UTC) - timedelta(minutes=minutes)
+    for case in drafts.unsaved():
+        if datetime.fromisoformat(drafts.open(case).saved) <= limit and (version := drafts.make_version(case)):
+            made.append(version)
+    return made
+
+
+def start_from_prediction(study: StudyPath, case: str, revision: int, model: str, author: str = "") -> Draft:
+    """Lay ``predictions/MODEL/CASE.nii.gz`` under what is judged already; it stays unjudged until marked complete.
+
+    Raises:
+        InputError: there is no such prediction, or it does not fit the scan or the classes.
+        ConflictError: another window has saved first.
+    """
+    drafts = _drafts(study)
+    return drafts.suggest(case, revision, predicted_labels(drafts.study, case, model), model, author)
+
+
+def accept_prediction(study: StudyPath, case: str, model: str, author: str = "") -> LabelVersion:
+    """Take a prediction as the complete label of a scan; what somebody has judged before stays as it was judged.
+
+    Raises:
+        InputError: there is no such prediction, or it does not fit the scan or the classes.
+    """
+    drafts = _drafts(study, writes=True)
+    draft = drafts.open(case)
+    labels = predicted_labels(drafts.study, case, model)
+    draft = drafts.suggest(case, draft.revision, labels, model, author)
+    drafts.complete(case, draft.revision, author)
+    return drafts.study.versions(case)[-1]
+
+
+def predicted_labels(study: StudyPath, case: str, model: str) -> NDArray[np.uint8]:
+    """The prediction of a model for a scan: (X, Y, Z) uint8 in the study's classes.
+
+    The classes of a model that was trained here are found by their names; predictions that came from elsewhere hold the
+    study's own values.
+
+    Raises:
+        InputError: there is none, or it does not fit the scan or the classes.
+    """
+    opened = study if isinstance(study, Study) else Study.at(Path(study))
+    path = opened.predictions_dir / opened.model_dir(model).name / f"{case}.nii.gz"
+    if not path.is_file():
+        raise InputError(f"there is no prediction {path}; predict this scan with {model} first")
+    geometry = nifti.read_geometry(opened.case(case).image_paths[0])
+    labels = on_grid(read_labels(path, unjudged=None), geometry, path)[0]
+    plan = opened.model_dir(model) / "plan.json"
+    own = Plan.load(plan).label_names if plan.is_file() else opened.label_names
+    table = np.zeros(256, np.uint8)
+    for value in labels.values:
+        name = next((name for name, number in own.items() if number == value), None)
+        if name not in opened.label_names:
+            raise InputError(
+                f"{path} holds {'the value ' + str(value) if name is None else repr(name)}, which is no class of the "
+                f"study ({', '.join(opened.label_names)}); train anew, or name the class so"
+            )
+        table[value] = opened.label_names[name]
+    return table[labels.array]
+
+
+def _drafts(study: StudyPath, *, writes: bool = False) -> Drafts:
+    """The drafts; what changes labels adopts those edited by other programs first."""
+    if isinstance(study, Study):
+        return Drafts(study)
+    return Drafts(Study.open(Path(study)) if writes else Study.at(Path(study)))

@@ -1,0 +1,142 @@
+"""A draft: what is painted on a scan and not yet a version of its label, and how it lies in its journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.study.journal import Entry
+from maskmatch_med.volume import Shape3
+
+Labels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """The state of a scan that is being painted.
+
+    Args:
+        case: name of the scan.
+        revision: counts the saves; a save must name the one that it goes on from.
+        labels: (X, Y, Z) uint8 in file order: one class a voxel, a suggestion where the voxel is not judged.
+        judged: (X, Y, Z) bool: the voxels that somebody has painted or marked complete.
+        parent: the label version that it goes on from.
+        model: the model whose prediction it started from.
+        corrected: whether a class was changed since that start.
+        unsaved: whether it holds something that no version holds.
+        author: who saved last.
+        saved: when, UTC in ISO 8601.
+        newer: a version that was made meanwhile by other ways; None where the parent is the newest.
+    """
+
+    case: str
+    revision: int
+    labels: Labels
+    judged: Mask
+    parent: str | None = None
+    model: str | None = None
+    corrected: bool = False
+    unsaved: bool = False
+    author: str = ""
+    saved: str = ""
+    newer: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every voxel is judged."""
+        return bool(self.judged.all())
+
+    @property
+    def source(self) -> str:
+        """What a version made of it is called."""
+        if self.model is None:
+            return "human"
+        return "model corrected" if self.corrected else "model accepted"
+
+    def as_label(self) -> Labels:
+        """(X, Y, Z) uint8, 255 where nobody has judged the voxel."""
+        return np.where(self.judged, self.labels, np.uint8(UNJUDGED))
+
+    def complete_slices(self, axis: int) -> list[int]:
+        """The slices across an axis (0, 1 or 2 of the file) in which every voxel is judged."""
+        others = tuple(other for other in range(3) if other != axis)
+        return [int(index) for index in np.flatnonzero(self.judged.all(axis=others))]
+
+    def changed(self, labels: Labels, judged: Mask, author: str) -> Draft:
+        """The next revision, with these voxels."""
+        painted = not np.array_equal(labels, self.labels)
+        return replace(
+            self,
+            revision=self.revision + 1,
+            labels=labels,
+            judged=judged,
+            corrected=self.corrected or (painted and self.model is not None),
+            unsaved=True,
+            author=author,
+            saved=now(),
+        )
+
+
+def now() -> str:
+    """UTC time in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def whole(draft: Draft) -> Entry:
+    """A journal's first entry: the draft as it stands."""
+    header = _header(draft) | {"kind": "start", "shape": draft.labels.shape}
+    return Entry(header, _voxels(draft.labels, draft.judged))
+
+
+def difference(old: Draft, new: Draft) -> Entry:
+    """What turns one draft into the next: the voxels in the box around all that differs."""
+    box = _box((old.labels != new.labels) | (old.judged != new.judged))
+    place = tuple(slice(low, high) for low, high in box)
+    header = _header(new) | {"kind": "change", "box": box}
+    return Entry(header, _voxels(new.labels[place], new.judged[place]))
+
+
+def replay(case: str, entries: list[Entry], shape: Shape3) -> Draft | None:
+    """The draft that a journal's entries lead to; None where it starts with no draft of this shape."""
+    if not entries or entries[0].header.get("kind") != "start" or tuple(entries[0].header["shape"]) != shape:
+        return None
+    first_labels, first_judged = _unpacked(entries[0].data, shape)
+    labels, judged = first_labels.copy(), first_judged.copy()
+    for entry in entries[1:]:
+        place = tuple(slice(low, high) for low, high in entry.header["box"])
+        labels[place], judged[place] = _unpacked(entry.data, labels[place].shape)
+    last = entries[-1].header
+    kept = {name: last[name] for name in _KEPT}
+    return Draft(case=case, labels=labels, judged=judged, **kept)
+
+
+_KEPT = ("revision", "parent", "model", "corrected", "unsaved", "author", "saved")
+
+
+def _header(draft: Draft) -> dict[str, Any]:
+    return {name: getattr(draft, name) for name in _KEPT}
+
+
+def _voxels(labels: Labels, judged: Mask) -> bytes:
+    return labels.tobytes() + np.packbits(judged).tobytes()
+
+
+def _unpacked(data: bytes, shape: tuple[int, ...]) -> tuple[Labels, Mask]:
+    count = int(np.prod(shape))
+    raw = np.frombuffer(data, np.uint8)
+    return raw[:count].reshape(shape), np.unpackbits(raw[count:], count=count).astype(bool).reshape(shape)
+
+
+def _box(differs: Mask) -> list[tuple[int, int]]:
+    """First and last + 1 along each axis of the voxels that differ."""
+    box = []
+    for axis in range(3):
+        found = np.flatnonzero(differs.any(axis=tuple(other for other in range(3) if other != axis)))
+        box.append((int(found[0]), int(found[-1]) + 1) if found.size else (0, 0))
+    return box

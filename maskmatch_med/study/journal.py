@@ -1,0 +1,152 @@
+"""A file to which entries are only ever added, each on disk before it counts.
+
+An entry is its length (4 bytes), the CRC-32 of the rest (4 bytes), and a line of JSON followed by bytes packed by zlib.
+Reading ends at the first entry that is cut short or damaged: a process that died as it wrote had not acknowledged it.
+What is cut off is set aside in a file of its own and not deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskmatch_med.errors import StudyError
+from maskmatch_med.io.atomic import write_bytes
+
+_MAGIC = b"MMJOURN1"
+_HEAD = struct.Struct("<II")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry.
+
+    Args:
+        header: small values, kept as JSON.
+        data: the bytes that go with them.
+    """
+
+    header: dict[str, Any]
+    data: bytes = b""
+
+    def packed(self) -> bytes:
+        """The entry as it lies in the file."""
+        body = json.dumps(self.header).encode() + b"\n" + zlib.compress(self.data, 1)
+        return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The entries of one file.
+
+    Args:
+        path: the file; it need not exist.
+    """
+
+    path: Path
+
+    def read(self) -> tuple[list[Entry], int]:
+        """All sound entries, oldest first, and the number of bytes that they take; nothing where there is no file."""
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return [], 0
+        if not raw.startswith(_MAGIC):
+            return [], 0
+        entries, end = list[Entry](), len(_MAGIC)
+        while (found := _entry_at(raw, end)) is not None:
+            entry, end = found
+            entries.append(entry)
+        return entries, end
+
+    def start(self, entries: Sequence[Entry]) -> None:
+        """Write the file anew with these entries, whole or not at all.
+
+        Raises:
+            StudyError: the disk is full or may not be written.
+        """
+        try:
+            self._set_aside(self.read()[1])
+            write_bytes(self.path, _MAGIC + b"".join(entry.packed() for entry in entries))
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise _not_saved(self.path, error) from error
+
+    def append(self, entry: Entry, end: int) -> None:
+        """Add an entry behind the sound ones; it is on disk when this returns.
+
+        Args:
+            entry: what to add.
+            end: the bytes that the sound entries take, as :meth:`read` gave them.
+
+        Raises:
+            StudyError: the disk is full or may not be written; the file is as it was.
+        """
+        try:
+            self._set_aside(end)
+            with self.path.open("r+b") as stream:
+                stream.truncate(end)
+                stream.seek(end)
+                try:
+                    stream.write(entry.packed())
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                except OSError:
+                    _cut(self.path, end)
+                    raise
+        except OSError as error:
+            raise _not_saved(self.path, error) from error
+
+    def _set_aside(self, end: int) -> None:
+        """Keep what lies behind the sound entries under a name of its own."""
+        if not self.path.is_file() or self.path.stat().st_size <= end:
+            return
+        with self.path.open("rb") as stream:
+            stream.seek(end)
+            rest = stream.read()
+        number = len(list(self.path.parent.glob(f"{self.path.stem}-cut-*"))) + 1
+        write_bytes(self.path.with_name(f"{self.path.stem}-cut-{number}{self.path.suffix}"), rest)
+
+
+def _entry_at(raw: bytes, start: int) -> tuple[Entry, int] | None:
+    """The entry at a place and where it ends; None where there is none, or a broken one."""
+    if len(raw) - start < _HEAD.size:
+        return None
+    length, crc = _HEAD.unpack_from(raw, start)
+    begin = start + _HEAD.size
+    body = raw[begin : begin + length]
+    if length == 0 or len(body) < length or zlib.crc32(body) != crc:
+        return None
+    try:
+        line, _, packed = body.partition(b"\n")
+        return Entry(dict(json.loads(line)), zlib.decompress(packed)), begin + length
+    except (ValueError, TypeError, zlib.error):
+        return None
+
+
+def _cut(path: Path, end: int) -> None:
+    with suppress(OSError):
+        os.truncate(path, end)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file as durable as its content, where the system can."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _not_saved(path: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"cannot save to {path.parent}: {error.strerror or error}; free some space or check its rights, then save again"
+    )
