@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from maskmatch_med.jobs.inside import Inside
 from maskmatch_med.study.checking.finding import Finding
 
 CONSOLE = Console()
@@ -65,6 +66,7 @@ class ProgressBar:
     def __init__(self, what: str) -> None:
         self._bar = _bar()
         self._task = self._bar.add_task(what, total=None, note="")
+        self._what, self._job = what, Inside.here()
 
     def __enter__(self) -> Callable[[int, int, str], None]:
         self._bar.start()
@@ -78,6 +80,7 @@ class ProgressBar:
     def update(self, done: int, total: int, name: str) -> None:
         """Show how far the work is."""
         self._bar.update(self._task, completed=done, total=total, note=name)
+        self._job.tell({"event": "count", "what": self._what, "done": done, "total": total, "name": name})
 
 
 class TrainingDisplay:
@@ -86,6 +89,7 @@ class TrainingDisplay:
     def __init__(self) -> None:
         self._bar = _bar()
         self._tasks: dict[str, TaskID] = {}
+        self._job = Inside.here()
         self._validation = ""
         self._first: tuple[int, float, float] | None = None
 
@@ -100,6 +104,7 @@ class TrainingDisplay:
 
     def report(self, event: dict[str, Any]) -> None:
         """Show one event of a run."""
+        self._job.tell(event)
         kind = event["event"]
         if kind == "notice":
             self._bar.console.print(event["text"])
@@ -130,10 +135,11 @@ class TrainingDisplay:
 
 
 class StopOnSignal:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop; a second Ctrl-C stops at once."""
+    """Turns the first Ctrl-C or SIGTERM, or a job's request, into a request to stop; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self._asked = False
+        self._job = Inside.here()
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -149,7 +155,7 @@ class StopOnSignal:
 
     def requested(self) -> bool:
         """Whether a stop was asked for."""
-        return self._asked
+        return self._asked or self._job.stop_asked()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked and number == signal.SIGINT:

@@ -178,7 +178,10 @@ def _is_dead(record: dict[str, Any], path: Path) -> bool:
         except OSError:
             return False
     try:
-        started = psutil.Process(int(record["pid"])).create_time()
+        process = psutil.Process(int(record["pid"]))
+        started = process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended, and nobody has asked for its exit code
+            return True
     except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
         return True
     except psutil.AccessDenied:
