@@ -30,19 +30,29 @@ def predict(
     overlap: Annotated[float, typer.Option(help="Share of its edge that a window has in common with the next.")] = 0.5,
     splits: Annotated[Path | None, typer.Option(help="JSON with named parts; predict only one of them.")] = None,
     part: Annotated[str, typer.Option(help="The part of the splits to predict.")] = "test",
+    unlabelled: Annotated[
+        Path | None, typer.Option(metavar="STUDY", help="Predict only the scans that have no complete label in it.")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Segment scans; OUT/CASE.nii.gz lies on the scan's own grid."""
     from maskmatch_med import service
     from maskmatch_med.cli.console import ProgressBar
 
+    only = None if splits is None else service.names_in_splits(splits, part)
+    if unlabelled is not None:
+        without = service.unlabelled_names(unlabelled)
+        only = without if only is None else [name for name in only if name in without]
+        if not only:
+            typer.echo(f"Every scan has a complete label in {unlabelled}; there is nothing to predict")
+            return
     request = service.PredictRequest(
         scales=None if scales is None else _numbers(scales),
         mirror=mirror,
         uncertainty=uncertainty,
         probabilities=probabilities,
         overlap=overlap,
-        only=None if splits is None else service.names_in_splits(splits, part),
+        only=only,
         device=device,
         notice=lambda sentence: typer.echo(f"Note: {sentence}"),
     )
