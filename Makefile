@@ -1,7 +1,7 @@
 # Targets work on a bare machine with Python 3.11 and make; everything is installed into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof install lint format notebooks docker clean
+.PHONY: help app demo test proof install lint format notebooks docker clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,6 +19,9 @@ help:  ## list the targets
 demo: $(RUNTIME)  ## generate a study, train on 4 labels, score, write demo/ anew with a report (about 10 minutes)
 	rm -rf demo
 	$(BIN)/maskmatch demo demo
+
+app: $(RUNTIME)  ## open the app in the browser; STUDY=… shows one study alone
+	$(BIN)/maskmatch app $(STUDY)
 
 test: lint  ## what every change must pass: format, lint, types, import contracts, default tests
 	$(PYTEST)

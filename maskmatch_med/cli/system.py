@@ -1,7 +1,9 @@
-"""Commands about the machine and the first try: doctor and demo."""
+"""Commands about the machine, the first try and the app: doctor, demo and app."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("doctor", epilog="Example: maskmatch doctor")(doctor)
     app.command("demo", epilog="Example: maskmatch demo demo --minutes 3")(demo)
+    app.command("app", epilog="Example: maskmatch app hippocampus")(open_app)
 
 
 def doctor() -> None:
@@ -31,3 +34,23 @@ def demo(
     from maskmatch_med.demo import Demo, run_demo
 
     run_demo(Demo(out, minutes, ProgressBar, TrainingDisplay, typer.echo))
+
+
+def open_app(
+    study: Annotated[Path | None, typer.Argument(metavar="STUDY", help="Show this study alone.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where studies lie; by default maskmatch in your home.")] = None,
+    port: Annotated[int, typer.Option(help="On this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Open the app in the browser: add scans and look at studies. It answers this computer alone."""
+    command = [sys.executable, "-m", "maskmatch_app", "--port", str(port)]
+    command += ["--folder", str(folder)] if folder else []
+    command += [] if browser else ["--no-browser"]
+    command += ["--", str(study)] if study else []
+    with subprocess.Popen(command) as server:
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:  # the server has heard it too, and ends by itself
+            code = server.wait()
+    if code > 0:
+        raise typer.Exit(code)

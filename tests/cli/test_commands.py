@@ -15,7 +15,9 @@ from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
 
-COMMANDS = ("import", "plan", "train", "predict", "evaluate", "report", "info", "check", "export", "doctor", "demo")
+COMMANDS = (
+    *("import", "plan", "train", "predict", "evaluate", "report", "info", "check", "export", "doctor", "demo", "app"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,6 +45,7 @@ def test_options_of_the_help_exist(run):
         "check": "--html --repair",
         "report": "--out --reference --images --nsd-mm",
         "export": "--format",
+        "app": "--folder --port --browser",
         "plan": "--set",
     }
     for command, options in said.items():

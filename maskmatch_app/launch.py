@@ -1,0 +1,89 @@
+"""Start the server on this machine alone, with its looks and with nothing sent to anybody."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskmatch_app.shelf import FOLDER, STUDY
+
+_THEME: dict[str, Any] = {
+    "base": "light",
+    "primaryColor": "#0b6e75",
+    "backgroundColor": "#ffffff",
+    "secondaryBackgroundColor": "#f2f6f7",
+    "textColor": "#14262b",
+    "linkColor": "#0b6e75",
+    "borderColor": "#d9e3e5",
+    "dataframeBorderColor": "#e3eaec",
+    "dataframeHeaderBackgroundColor": "#f2f6f7",
+    "showSidebarBorder": True,
+    "baseRadius": "0.5rem",
+    "headingFontWeights": [650, 600, 600],
+    "headingFontSizes": ["2.1rem", "1.45rem", "1.2rem"],
+    "chartCategoricalColors": ["#0b6e75", "#e69f00", "#56b4e9", "#d55e00"],
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start.
+
+    Args:
+        study: the one study to show; all in ``folder`` where not given.
+        folder: where the studies lie, and new ones are made.
+        port: on this machine.
+        browser: whether to open a window.
+    """
+
+    study: Path | None
+    folder: Path
+    port: int = 8501
+    browser: bool = True
+
+
+def default_folder() -> Path:
+    """Where studies lie unless another place is named."""
+    return Path.home() / "maskmatch"
+
+
+def serve(launch: Launch) -> None:
+    """Serve until stopped.
+
+    Raises:
+        ValueError: the study is a file, or its folder cannot be made.
+    """
+    if launch.study is not None:
+        study = launch.study.resolve()
+        if study.exists() and not study.is_dir():
+            raise ValueError(f"{launch.study} is a file; name a study folder, or none")
+        os.environ[STUDY] = str(study)
+    folder = launch.folder.expanduser().resolve()
+    try:
+        (study.parent if launch.study is not None else folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"the folder for studies cannot be made: {error}") from error
+    os.environ[FOLDER] = str(folder)
+    from maskmatch_app.server import app  # noqa: PLC0415  the shelf is known only now
+
+    app.run(config=_config(launch))
+
+
+def _config(launch: Launch) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "server.address": "localhost",
+        "server.port": launch.port,
+        "server.headless": not launch.browser,
+        "server.fileWatcherType": "none",
+        "server.showEmailPrompt": False,
+        "server.enableAgentApi": False,
+        "server.allowedHosts": ["localhost", "127.0.0.1"],
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorLinks": False,
+        "global.developmentMode": False,
+        "logger.hideWelcomeMessage": True,
+    }
+    return options | {f"theme.{name}": value for name, value in _THEME.items()}

@@ -1,0 +1,27 @@
+"""Set up the page and the navigation; each page is a script of its own."""
+
+import streamlit as st
+
+from maskmatch_app import look, state
+
+st.set_page_config(page_title="maskmatch", page_icon=look.PICTURES / "icon.png", layout="wide")
+look.dress()
+page = st.navigation(
+    [
+        st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+        st.Page("pages/scans.py", title="Scans", icon=":material/stacks:"),
+    ]
+)
+look.brand()
+with st.sidebar:
+    studies = list(state.shelf().studies())
+    current = state.study_key()
+    if current is not None and current not in studies:
+        studies.append(current)
+    if studies:
+        chosen = st.selectbox("Study", studies, index=studies.index(current) if current else None, placeholder="Choose")
+        if chosen is not None and chosen != current:
+            state.open_study(chosen)
+            st.rerun()
+page.run()
+look.foot()

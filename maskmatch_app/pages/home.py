@@ -1,0 +1,119 @@
+"""Home: how far the study is, and what to do next."""
+
+import streamlit as st
+
+from maskmatch_app import look, state
+from maskmatch_app.shelf import DEMO, is_study_name
+from maskmatch_med import service
+from maskmatch_med.errors import MaskMatchError
+
+_COMMANDS = {"train": "maskmatch train", "predict": "maskmatch predict", "review": "maskmatch report"}
+
+
+def welcome() -> None:
+    """No study is open: try the demo, or begin one's own."""
+    st.title("Segment every scan from a few labels")
+    st.caption("Label a few, train on all of them. Begin with invented scans, or with your own.")
+    left, right = st.columns(2, gap="large")
+    with left.container(border=True, height="stretch"):
+        st.subheader("Try the demo study", anchor=False)
+        st.image(look.PICTURES / "demo.jpg", width="stretch")
+        st.markdown("24 generated scans of an invented abdomen, 4 of them labelled. No real person is in them.")
+        if st.button("Open the demo study", type="primary", icon=":material/play_arrow:", width="stretch"):
+            make_demo()
+    with right.container(border=True, height="stretch"):
+        st.subheader("Start a study", anchor=False)
+        new_study()
+
+
+def make_demo() -> None:
+    """Generate the demo study where it does not exist, and open it."""
+    bar = st.progress(0.0, "Generating scans; this takes some seconds …")
+    root = state.shelf().folder / DEMO
+    try:
+        service.make_demo_study(root, lambda done, total, text: show(bar, done / max(total, 1), text))
+    except (MaskMatchError, OSError) as error:
+        st.error(f"The demo study could not be made: {error}", icon=":material/error:")
+        st.stop()
+    state.open_study(DEMO)
+    st.rerun()
+
+
+def show(bar: st.delta_generator.DeltaGenerator, share: float, text: str) -> None:
+    """Move a progress bar."""
+    bar.progress(min(1.0, share), text or "Done")
+
+
+def new_study() -> None:
+    """Ask for a name and the structures; the study is made with its first scans."""
+    with st.form("new study", border=False):
+        name = st.text_input("Name", placeholder="Hippocampus 2026").strip()
+        names = st.text_input("Structures to segment, separated by commas", placeholder="anterior, posterior")
+        if not st.form_submit_button("Continue to the scans", icon=":material/arrow_forward:", width="stretch"):
+            return
+    structures = tuple(part.strip() for part in names.split(",") if part.strip())
+    if not is_study_name(name):
+        st.error("Give the study a name of letters and digits; spaces, dots and hyphens may stand within it.")
+    elif name in state.shelf().studies():
+        st.error(f"There is a study {name} already; choose another name, or open it on the left.")
+    elif not structures or len({part.casefold() for part in structures} | {"background"}) <= len(structures):
+        st.error("Name at least one structure, each by a name of its own.")
+    else:
+        state.begin_study(name, structures)
+        st.switch_page("pages/scans.py")
+
+
+def next_step(page: service.StudyPage) -> None:
+    """The one large button, or the command where this step is not yet in the app."""
+    step = page.next_step
+    with st.container(border=True):
+        st.caption("NEXT STEP")
+        text, door = st.columns([3, 1], vertical_alignment="center")
+        text.subheader(step.title, anchor=False)
+        text.markdown(step.text)
+        if step.kind in _COMMANDS:
+            root = state.study_root()
+            target = f"{root}/models/{page.rounds[-1].model} {root}" if step.kind == "predict" else f"{root}"
+            st.markdown("This step runs on the command line for now:")
+            st.code(f"{_COMMANDS[step.kind]} {target}", language="shell")
+        elif door.button(step.title, type="primary", icon=":material/arrow_forward:", width="stretch"):
+            st.switch_page("pages/scans.py")
+
+
+def rounds(page: service.StudyPage) -> None:
+    """Dice against labels spent, a dot a model."""
+    st.subheader("Dice against labels spent", anchor=False)
+    scored = [one for one in page.rounds if one.dice is not None]
+    if not scored:
+        st.caption("Appears with the first trained model that has labelled scans held out to be checked on.")
+        return
+    rows = [{"labels": one.labelled, "dice": one.dice, "model": one.model} for one in scored]
+    chart = {
+        "data": {"values": rows},
+        "mark": {"type": "line", "point": {"filled": True, "size": 90}},
+        "height": 220,
+        "encoding": {
+            "x": {"field": "labels", "type": "quantitative", "title": "labelled scans learnt from"},
+            "y": {"field": "dice", "type": "quantitative", "title": "validation Dice", "scale": {"domain": [0, 1]}},
+            "tooltip": [{"field": "model"}, {"field": "labels"}, {"field": "dice", "format": ".3f"}],
+        },
+    }
+    st.vega_lite_chart(spec=chart)
+
+
+study = state.study_page()
+if study is None and state.study_root() is None:
+    welcome()
+elif study is None or not study.scans:
+    st.title(state.study_key() or "", anchor=False)
+    st.info("This study holds no scan yet.", icon=":material/info:")
+    if st.button("Add scans", type="primary", icon=":material/add:"):
+        st.switch_page("pages/scans.py")
+else:
+    st.title(state.study_key() or study.name, anchor=False)
+    st.caption(f"Structures: {', '.join(study.structures)} · Channels: {', '.join(study.channels)}")
+    look.state_cards(study)
+    next_step(study)
+    rounds(study)
+    st.subheader("Scans", anchor=False)
+    look.strip(study.scans[:8])

@@ -1,0 +1,11 @@
+"""The server: Streamlit's pages and the routes that carry files, in one ASGI application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from maskmatch_app.routes import routes
+
+app = st.App(Path(__file__).with_name("main.py"), routes=routes())

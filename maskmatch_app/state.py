@@ -1,0 +1,120 @@
+"""The only writer of session state: which study is open, its token, and what the last drop brought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import streamlit as st
+
+from maskmatch_app import tokens
+from maskmatch_app.shelf import Shelf
+from maskmatch_med import service
+from maskmatch_med.errors import StudyError
+
+_STUDY, _TOKENS, _INTAKE, _DRAFT, _SCAN = "study", "tokens", "intake", "new_study", "scan"
+
+
+def shelf() -> Shelf:
+    """The studies that this server shows."""
+    return Shelf.from_environment()
+
+
+def study_key() -> str | None:
+    """The open study: from the address of the page, else the last one, else the only one there is."""
+    known = shelf().studies()
+    asked = st.query_params.get(_STUDY) or st.session_state.get(_STUDY)
+    new = st.session_state.get(_DRAFT, {}).get("name")
+    if asked is None or (asked not in known and asked != new):
+        asked = next(iter(known)) if len(known) == 1 else None
+    st.session_state[_STUDY] = asked
+    if asked is not None and st.query_params.get(_STUDY) != asked:
+        st.query_params[_STUDY] = asked
+    return cast("str | None", asked)
+
+
+def open_study(key: str) -> None:
+    """Turn to a study."""
+    st.session_state[_STUDY] = key
+    st.session_state.pop(_INTAKE, None)
+    st.session_state.pop(_SCAN, None)
+    st.query_params[_STUDY] = key
+
+
+def begin_study(name: str, structures: tuple[str, ...]) -> None:
+    """Remember a study that is made with its first scans."""
+    st.session_state[_DRAFT] = {"name": name, "structures": structures}
+    open_study(name)
+
+
+def new_structures() -> tuple[str, ...] | None:
+    """The structures of the study that is about to be made; None where the study exists."""
+    draft = st.session_state.get(_DRAFT)
+    root = study_root()
+    if draft is None or root is None or draft["name"] != study_key() or service.is_study(root):
+        return None
+    return cast("tuple[str, ...]", draft["structures"])
+
+
+def study_root() -> Path | None:
+    """The folder of the open study; it need not hold a scan yet."""
+    key = study_key()
+    return None if key is None else shelf().path(key)
+
+
+def study_page() -> service.StudyPage | None:
+    """What the open study holds now; None where there is none, or no scan was ever added."""
+    root = study_root()
+    if root is None or not service.is_study(root):
+        return None
+    try:
+        return _browse(root, service.study_stamp(root))
+    except StudyError as error:
+        st.error(f"This study cannot be opened: {error}", icon=":material/error:")
+        st.stop()
+
+
+def token() -> str:
+    """The token of this session for the open study; one for the whole session, so that no picture is sent twice."""
+    key = study_key() or ""
+    held: dict[str, str] = st.session_state.setdefault(_TOKENS, {})
+    if not tokens.is_good(held.get(key, ""), key):
+        held[key] = tokens.sign(key)
+    return held[key]
+
+
+def api(*parts: str) -> str:
+    """The address of a route of the open study, with its token."""
+    path = "/".join(quote(part, safe="") for part in (study_key() or "", *parts))
+    return f"/api/{path}?token={token()}"
+
+
+def keep_intake(intake: service.Intake | None) -> None:
+    """Remember what the last drop brought until the next."""
+    st.session_state[_INTAKE] = intake
+
+
+def last_intake() -> service.Intake | None:
+    """What the last drop brought."""
+    return cast("service.Intake | None", st.session_state.get(_INTAKE))
+
+
+def show_scan(name: str) -> None:
+    """Turn to a scan."""
+    st.session_state[_SCAN] = name
+
+
+def scan_name(names: list[str]) -> str:
+    """The scan in view: from the address, else the last one, else the first."""
+    asked = st.session_state.pop(_SCAN, None) or st.query_params.get(_SCAN)
+    chosen = asked if asked in names else names[0]
+    if st.query_params.get(_SCAN) != chosen:
+        st.query_params[_SCAN] = chosen
+    return str(chosen)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _browse(root: Path, stamp: tuple[int, ...]) -> service.StudyPage:
+    del stamp  # only there so that a change of the files is noticed
+    return service.browse(root)

@@ -1,0 +1,226 @@
+"""Look at a study as people do: a row a scan, how far the work is, and what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.io import nifti
+from maskmatch_med.phantom import PhantomOptions, write_phantom
+from maskmatch_med.service import reported
+from maskmatch_med.study import Case, ImportOptions, Study, import_scans
+from maskmatch_med.study.importing import Progress
+from maskmatch_med.volume import Shape3
+
+ScanState = Literal["labelled", "accepted", "partial", "predicted", "none"]
+StepKind = Literal["add", "define", "label", "train", "predict", "review"]
+_LABEL_ENDING = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class ScanEntry:
+    """One scan as a table shows it.
+
+    Args:
+        name: the case.
+        state: ``labelled`` and ``accepted`` (a model's label that somebody accepted) are complete labels.
+        shape: (X, Y, Z) voxels as stored.
+        spacing_mm: along the same axes; None where the file cannot be read.
+        source_name: file name it came from.
+        is_raster: whether it came from a 2D picture.
+        group: the patient group; None where it stands alone.
+        predicted_by: names of the models with a prediction of it.
+    """
+
+    name: str
+    state: ScanState
+    shape: Shape3
+    spacing_mm: tuple[float, float, float] | None
+    source_name: str
+    is_raster: bool
+    group: str | None
+    predicted_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One trained model: how many labels it learnt from and how well it did on scans held out.
+
+    Args:
+        model: its name.
+        labelled: labels it learnt from.
+        dice: mean validation Dice; None where nothing was held out.
+    """
+
+    model: str
+    labelled: int
+    dice: float | None
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What to do now.
+
+    Args:
+        kind: which door it is.
+        title: in a few words, for a button.
+        text: why, in a sentence.
+    """
+
+    kind: StepKind
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """A study at one moment.
+
+    Args:
+        name: of the study.
+        channels: their names.
+        structures: class names in order, background left out.
+        scans: in order of their names.
+        rounds: the trained models, oldest first.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    structures: tuple[str, ...]
+    scans: tuple[ScanEntry, ...]
+    rounds: tuple[Round, ...]
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many scans are in each state."""
+        return Counter(scan.state for scan in self.scans)
+
+    @property
+    def next_step(self) -> NextStep:
+        """The one thing that brings the study forward most."""
+        return _next_step(self)
+
+
+def is_study(root: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (root / "dataset.json").is_file() and (root / "sources").is_dir()
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """The studies that lie directly in a folder, in order of their names."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if not path.name.startswith(".") and is_study(path))
+
+
+def study_stamp(root: Path) -> tuple[int, ...]:
+    """A value that changes whenever scans, labels, predictions or models of a study do."""
+    watched = ("study.sqlite", "dataset.json", "imagesTr", "labelsTr", "history", "sources", "models", "predictions")
+    paths = [root / name for name in watched] + sorted((root / "predictions").glob("*"))
+    paths += sorted((root / "models").glob("*/metrics.json"))
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+
+
+def browse(root: Path) -> StudyPage:
+    """Look at a study; nothing in it changes.
+
+    Raises:
+        StudyError: the folder is no study, or a sidecar is damaged.
+    """
+    study = Study.at(root)
+    predictions = _predictions(study)
+    return StudyPage(
+        name=study.name,
+        channels=study.channel_names,
+        structures=tuple(name for name, value in study.label_names.items() if value),
+        scans=tuple(_entry(case, predictions) for case in study.cases()),
+        rounds=tuple(_rounds(study)),
+    )
+
+
+def make_demo_study(root: Path, progress: Progress | None = None) -> Path:
+    """Make a study of 24 generated scans, 4 of them labelled, where there is none yet.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    if not is_study(root):
+        options = PhantomOptions(test=0)
+        data = write_phantom(root.parent / f".{root.name}.source", options)
+        import_scans(data, root, ImportOptions(splits=data / "splits.json", labelled=options.labelled), progress)
+    return root
+
+
+def _predictions(study: Study) -> dict[str, tuple[str, ...]]:
+    """For each case the folders of predictions that hold it."""
+    found: dict[str, list[str]] = {}
+    for folder in sorted(path for path in study.predictions_dir.glob("*") if path.is_dir()):
+        for path in folder.glob(f"*{_LABEL_ENDING}"):
+            found.setdefault(path.name.removesuffix(_LABEL_ENDING), []).append(folder.name)
+    return {case: tuple(models) for case, models in found.items()}
+
+
+def _entry(case: Case, predictions: dict[str, tuple[str, ...]]) -> ScanEntry:
+    predicted_by = predictions.get(case.name, ())
+    try:
+        spacing = nifti.read_geometry(case.image_paths[0]).spacing_mm
+    except MaskMatchError:
+        spacing = None
+    return ScanEntry(
+        name=case.name,
+        state=_state(case, bool(predicted_by)),
+        shape=case.shape,
+        spacing_mm=spacing,
+        source_name=case.source_name,
+        is_raster=case.is_raster,
+        group=case.group,
+        predicted_by=predicted_by,
+    )
+
+
+def _state(case: Case, predicted: bool) -> ScanState:
+    if case.label is None:
+        return "predicted" if predicted else "none"
+    if not case.label.complete:
+        return "partial"
+    return "accepted" if case.label.source == "model accepted" else "labelled"
+
+
+def _rounds(study: Study) -> Iterable[Round]:
+    for model in reported.models_of(study):
+        try:
+            metrics = model.metrics()
+        except MaskMatchError:
+            continue
+        if metrics.get("finished"):
+            scores = [float(value) for value in (metrics.get("validation") or {}).values()]
+            dice = sum(scores) / len(scores) if scores else None
+            yield Round(model.root.name, int(metrics.get("data", {}).get("labelled", 0)), dice)
+
+
+def _next_step(page: StudyPage) -> NextStep:
+    states, scans = page.states, len(page.scans)
+    learnable = states["labelled"] + states["accepted"] + states["partial"]
+    waiting = states["none"] + states["predicted"]
+    if not scans:
+        return NextStep("add", "Add scans", "The study holds no scan yet.")
+    if not learnable:
+        return NextStep(
+            "label", "Label the first scan", f"None of the {scans} scans has a label yet; a few are enough."
+        )
+    newest = page.rounds[-1] if page.rounds else None
+    if newest is None or newest.labelled < states["labelled"] + states["accepted"]:
+        known = f"{learnable} of {scans} scans have a label"
+        return NextStep("train", "Train a model", f"{known}; training learns from the other {waiting} as well.")
+    if states["none"]:
+        return NextStep("predict", "Segment the rest", f"{newest.model} has not yet segmented {states['none']} scans.")
+    if states["predicted"]:
+        left = states["predicted"]
+        return NextStep("review", "Review the segmentations", f"{left} segmentations of {newest.model} wait for eyes.")
+    return NextStep("add", "Add more scans", f"All {scans} scans have a label.")

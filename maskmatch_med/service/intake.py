@@ -1,0 +1,177 @@
+"""Take in what somebody dropped: good scans come in, each other file is refused by its name with the reason."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from maskmatch_med.errors import InputError, MaskMatchError
+from maskmatch_med.io.atomic import copy_file
+from maskmatch_med.io.formats import is_readable, unreadable
+from maskmatch_med.study import ImportOptions, Study, import_scans
+from maskmatch_med.study.importing import Progress
+from maskmatch_med.study.layouts import detect
+from maskmatch_med.study.pairing import FoundCase
+from maskmatch_med.study.sources import case_sha256
+
+_NOT_SCANS = {"dataset.json", "splits.json"}
+_VOXELS_OF_A_HEADER = (".raw", ".zraw", ".raw.gz")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that did not come in.
+
+    Args:
+        name: of the file.
+        reason: a sentence.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Intake:
+    """What came of a drop.
+
+    Args:
+        added: cases that are new.
+        unchanged: cases that were there already with the same content.
+        labelled: cases that got a label.
+        refused: files that stay out.
+        notes: what should be known, in sentences.
+    """
+
+    added: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    labelled: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def take_in(source: Path, root: Path, options: ImportOptions | None = None, progress: Progress | None = None) -> Intake:
+    """Bring the scans of a folder into a study, which is made where there is none. The source is never changed.
+
+    Where all are sound and new it is one import; otherwise scan by scan, so that a wrong file keeps no other out.
+
+    Args:
+        source: a folder of files, or one file.
+        root: the study.
+        options: see :class:`ImportOptions`.
+        progress: called as ``progress(done, total, text)``.
+
+    Raises:
+        StudyError: the study cannot be written.
+    """
+    options = options or ImportOptions()
+    result = Intake(refused=_unreadable_files(source))
+    try:
+        cases = list(detect(source, options.labels_dir, options.channels).cases)
+    except MaskMatchError as error:
+        if not result.refused:
+            result.refused.append(Refusal(source.name, _without_folder(str(error), source)))
+        return result
+    fresh = _without_copies(cases, root, result)
+    if len(fresh) == len(cases):
+        try:
+            _import(source, root, options, result, progress)
+            return result
+        except MaskMatchError:
+            pass  # one of them is wrong; found below, where each comes in by itself
+    for done, case in enumerate(fresh):
+        if progress is not None:
+            progress(done, len(fresh), case.name)
+        try:
+            _import_one(case, root, options, result)
+        except MaskMatchError as error:
+            result.refused.append(Refusal(_shown(case, source), _without_folder(str(error), source)))
+    return result
+
+
+def _unreadable_files(source: Path) -> list[Refusal]:
+    """What lies directly in the folder and is of no format that can be read; hidden files are passed over."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source] if source.is_file() else []
+    names = {path.name.lower() for path in files}
+    headers = any(name.endswith((".mhd", ".nhdr")) for name in names)
+    found = []
+    for path in files:
+        voxels = headers and path.name.lower().endswith(_VOXELS_OF_A_HEADER)
+        if path.is_dir() or path.name.startswith(".") or path.name in _NOT_SCANS or voxels or is_readable(path):
+            continue
+        found.append(Refusal(path.name, _without_folder(str(unreadable(path)), source)))
+    return found
+
+
+def _without_copies(cases: Iterable[FoundCase], root: Path, result: Intake) -> list[FoundCase]:
+    """The cases whose content neither the study nor another of them has under another name."""
+    known: dict[tuple[str, ...], str] = {}
+    if (root / "dataset.json").is_file():
+        study = Study.at(root)
+        records = {name: study.source(name) for name in study.folder.names()}
+        known = {record.sha256: name for name, record in records.items() if record is not None and record.sha256}
+    fresh = []
+    for case in cases:
+        try:
+            twin = known.setdefault(case_sha256(case), case.name)
+        except MaskMatchError:
+            twin = case.name  # its import tells what is wrong with it
+        if twin == case.name:
+            fresh.append(case)
+        else:
+            result.refused.append(Refusal(case.files[0].name, f"it is the same scan as {twin}, which is kept"))
+    return fresh
+
+
+def _import(source: Path, root: Path, options: ImportOptions, result: Intake, progress: Progress | None = None) -> None:
+    summary = import_scans(source, root, options, progress)
+    result.added += summary.added
+    result.unchanged += summary.unchanged
+    result.labelled += summary.labelled
+    result.notes += [_without_folder(note, source) for note in summary.notes if note not in result.notes]
+
+
+def _import_one(case: FoundCase, root: Path, options: ImportOptions, result: Intake) -> None:
+    """Import one scan from a folder in which nothing else lies."""
+    if case.series is not None or case.files[0].is_dir():
+        _import(case.files[0], root, replace(options, labels_dir=case.label), result)
+        return
+    # Beside the study, so that a link can stand for a copy.
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=".intake-") as parent:
+        folder = Path(parent) / root.name  # a new study takes its name from there
+        folder.mkdir()
+        for path in (*case.files, *_companions(case.files)):
+            _link(path, folder / path.name)
+        try:
+            _import(folder, root, replace(options, labels_dir=case.label, splits=None, labelled=None), result)
+        except MaskMatchError as error:
+            raise InputError(_without_folder(str(error), folder)) from error
+
+
+def _companions(files: Iterable[Path]) -> list[Path]:
+    """The files of voxels that headers of the same stem belong to."""
+    return [
+        other
+        for path in files
+        for other in path.parent.glob(f"{path.name.split('.')[0]}.*")
+        if other not in files and other.name.lower().endswith((*_VOXELS_OF_A_HEADER, ".img", ".brik", ".mat"))
+    ]
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        copy_file(source, target)
+
+
+def _shown(case: FoundCase, source: Path) -> str:
+    return case.name if case.series is not None or case.files[0] == source else case.files[0].name
+
+
+def _without_folder(text: str, source: Path) -> str:
+    """The message with names of files alone: where an upload lay for a moment says nothing to anybody."""
+    folder = source if source.is_dir() else source.parent
+    return text.replace(f"{folder}/", "").replace(f"{folder}\\", "").replace(str(folder), "the upload")

@@ -1,0 +1,23 @@
+"""The command that opens the app."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_study_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scan.nii").touch()
+    command = [sys.executable, "-c", "from maskmatch_med.cli import main; main()", "app", str(tmp_path / "scan.nii")]
+    done = subprocess.run([*command, "--no-browser"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "is a file; name a study folder" in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    command = [sys.executable, "-m", "maskmatch_app", "--folder", str(tmp_path / "taken" / "studies"), "--no-browser"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "folder for studies cannot be made" in done.stderr

@@ -1,0 +1,148 @@
+"""The pages as Streamlit runs them, on real studies."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import maskmatch_app
+from maskmatch_app.shelf import FOLDER, STUDY, arrived
+from maskmatch_med.service import browse
+
+MAIN = Path(maskmatch_app.__file__).with_name("main.py")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of studies that the pages show."""
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    monkeypatch.setenv(FOLDER, str(studies))
+    monkeypatch.delenv(STUDY, raising=False)
+    return studies
+
+
+@pytest.fixture
+def with_study(folder: Path, planned_study: Path) -> Path:
+    """That folder with one study in it."""
+    shutil.copytree(planned_study, folder / "tiny")
+    return folder
+
+
+def _run(page: str = "") -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    assert not app.exception
+    if page:
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception
+    return app
+
+
+def _text(app: AppTest) -> str:
+    parts = [*app.title, *app.subheader, *app.markdown, *app.caption, *app.info, *app.warning, *app.success, *app.error]
+    return "\n".join(str(part.value) for part in parts) + "\n".join(str(h.proto.body) for h in app.get("html"))
+
+
+def test_the_first_screen_offers_the_demo_and_a_new_study(folder: Path) -> None:
+    app = _run()
+    assert {button.label for button in app.button} == {"Open the demo study", "Continue to the scans"}
+    assert "Research use, not a medical device" in _text(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "structures", "said"),
+    [
+        ("../x", "liver", "Give the study a name"),
+        ("mine", " , ", "at least one structure"),
+        ("mine", "liver, Liver", "at least one structure"),
+        ("mine", "background", "at least one structure"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused(folder: Path, name: str, structures: str, said: str) -> None:
+    app = _run()
+    app.text_input[0].set_value(name)
+    app.text_input[1].set_value(structures)
+    app.button[1].click().run()
+    assert any(said in str(error.value) for error in app.error)
+
+
+def test_a_new_study_is_made_with_its_first_scans(folder: Path) -> None:
+    app = _run()
+    app.text_input[0].set_value("Liver 2026")
+    app.text_input[1].set_value("liver, tumour")
+    app.button[1].click().run()
+    assert not app.exception
+    assert "Drop the first ones above" in _text(app)
+    drop = arrived(folder / "Liver 2026")
+    drop.mkdir(parents=True)
+    values = np.arange(720, dtype=np.int16).reshape(8, 9, 10)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), drop / "first.nii.gz")
+    (drop / "letter.docx").write_bytes(b"dear all")
+    app.run()
+    assert not app.exception
+    page = browse(folder / "Liver 2026")
+    assert ([scan.name for scan in page.scans], page.structures) == (["first"], ("liver", "tumour"))
+    assert "1 scans added" in _text(app)
+    assert "letter.docx" in _text(app)
+    assert not drop.exists()
+
+
+def test_home_counts_the_scans_and_names_the_next_step(with_study: Path) -> None:
+    app = _run()
+    assert app.title[0].value == "tiny"
+    assert "Train a model" in _text(app)
+    assert f"maskmatch train {with_study / 'tiny'}" in app.code[0].value
+    html = _text(app)
+    assert "<b>5</b><span>Scans</span>" in html
+    assert html.count('loading="lazy"') == 5
+
+
+def test_scans_are_found_by_name_and_state(with_study: Path) -> None:
+    app = _run("scans")
+    assert list(app.dataframe[0].value["Scan"]) == [f"phantom_00{i}" for i in range(5)]
+    find = next(one for one in app.text_input if one.label == "Find")
+    find.set_value("PHANTOM_003").run()
+    assert list(app.dataframe[0].value["Scan"]) == ["phantom_003"]
+    next(one for one in app.text_input if one.label == "Find").set_value("").run()
+    app.get("button_group")[0].set_value(["Labelled"]).run()
+    assert set(app.dataframe[0].value["State"]) == {"Labelled"}
+
+
+def test_a_folder_on_this_computer_is_added(with_study: Path, held_out_scans: tuple[Path, Path]) -> None:
+    app = _run("scans")
+    field = next(one for one in app.text_input if "folder" in one.label)
+    field.set_value(str(held_out_scans[0]))
+    next(button for button in app.button if button.label == "Add the folder").click().run()
+    assert not app.exception
+    assert len(browse(with_study / "tiny").scans) == 7
+    assert "2 scans added" in _text(app)
+
+
+def test_a_damaged_study_says_what_is_wrong(with_study: Path) -> None:
+    (with_study / "tiny" / "dataset.json").write_text("{")
+    app = _run()
+    assert any("not valid JSON" in str(error.value) for error in app.error)
+
+
+def test_a_named_study_is_the_only_one(with_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(with_study / "tiny", with_study / "other")
+    monkeypatch.setenv(STUDY, str(with_study / "tiny"))
+    app = _run()
+    assert app.sidebar.selectbox[0].options == ["tiny"]
+    assert app.title[0].value == "tiny"
+
+
+def test_what_a_file_is_called_is_never_taken_as_markup(with_study: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    source = next((with_study / "tiny" / "imagesTr").iterdir())
+    shutil.copy(source, tmp_path / "in" / "<img src=x onerror=alert(1)>.nii.gz")
+    app = _run("scans")
+    next(one for one in app.text_input if "folder" in one.label).set_value(str(tmp_path / "in"))
+    next(button for button in app.button if button.label == "Add the folder").click().run()
+    assert not app.exception
+    assert "<img src=x" not in _text(app).replace("\\<img src=x", "")

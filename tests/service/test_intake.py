@@ -1,0 +1,105 @@
+"""Drops of good and wrong files: the good come in, the wrong are refused by their names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from maskmatch_med.service import ImportOptions, browse, take_in
+
+LIVER = ImportOptions(label_names=("liver",))
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    folder = tmp_path / "uploads" / "mine"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_sound_scans_make_a_study_of_that_name(drop: Path, tmp_path: Path) -> None:
+    _scan(drop / "a.nii.gz", 1)
+    _scan(drop / "b.nii", 2)
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert (intake.added, intake.refused) == (["a", "b"], [])
+    page = browse(tmp_path / "mine")
+    assert (page.name, page.structures, len(page.scans)) == ("mine", ("liver",), 2)
+
+
+def test_wrong_files_are_refused_by_name_and_the_good_ones_kept(drop: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a", "b", "c")):
+        _scan(drop / f"{name}.nii.gz", seed)
+    (drop / "broken.nii.gz").write_bytes(b"\x1f\x8b nothing")
+    (drop / "letter.docx").write_bytes(b"dear all")
+    (drop / "empty.nii").touch()
+    shutil.copy(drop / "a.nii.gz", drop / "z_again.nii.gz")
+    before = sorted(path.name for path in drop.iterdir())
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert sorted(intake.added) == ["a", "b", "c"]
+    refused = {refusal.name: refusal.reason for refusal in intake.refused}
+    assert set(refused) == {"broken.nii.gz", "letter.docx", "empty.nii", "z_again.nii.gz"}
+    assert "same scan as a" in refused["z_again.nii.gz"]
+    assert not any(str(tmp_path) in reason for reason in refused.values())
+    assert browse(tmp_path / "mine").name == "mine"
+    assert sorted(path.name for path in drop.iterdir()) == before
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".intake")] == []
+
+
+def test_a_scan_that_the_study_has_is_found_by_its_content(drop: Path, tmp_path: Path) -> None:
+    _scan(drop / "a.nii.gz", 1)
+    take_in(drop, tmp_path / "mine", LIVER)
+    (drop / "a.nii.gz").rename(drop / "other.nii.gz")
+    _scan(drop / "b.nii.gz", 2)
+    intake = take_in(drop, tmp_path / "mine")
+    assert intake.added == ["b"]
+    assert [(refusal.name, "same scan as a" in refusal.reason) for refusal in intake.refused] == [
+        ("other.nii.gz", True)
+    ]
+
+
+def test_the_same_drop_twice_changes_nothing(drop: Path, tmp_path: Path) -> None:
+    _scan(drop / "a.nii.gz", 1)
+    take_in(drop, tmp_path / "mine", LIVER)
+    intake = take_in(drop, tmp_path / "mine")
+    assert (intake.added, intake.unchanged, intake.refused) == ([], ["a"], [])
+
+
+def test_channels_stay_together_when_another_scan_is_broken(drop: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for channel, seed in enumerate((1, 2) if name == "a" else (3, 4)):
+            _scan(drop / f"{name}_{channel:04d}.nii.gz", seed)
+    (drop / "b_0001.nii.gz").write_bytes(b"torn")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert intake.added == ["a"]
+    assert len(browse(tmp_path / "mine").channels) == 2
+    assert len(intake.refused) == 1
+    assert intake.refused[0].name.startswith("b_")
+
+
+def test_a_drop_of_nothing_readable_says_so(drop: Path, tmp_path: Path) -> None:
+    (drop / "notes.txt").write_text("hello")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert [refusal.name for refusal in intake.refused] == ["notes.txt"]
+    assert not (tmp_path / "mine").exists()
+    absent = take_in(tmp_path / "absent", tmp_path / "mine", LIVER)
+    assert "no file or folder" in absent.refused[0].reason
+
+
+def test_a_header_keeps_its_voxels_when_another_scan_is_broken(drop: Path, tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    values = np.random.default_rng(0).integers(0, 99, (5, 6, 7), dtype=np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(drop / "apart.mhd"))
+    (drop / "broken.nii.gz").write_bytes(b"torn")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert intake.added == ["apart"]
+    stored = nibabel.load(tmp_path / "mine" / "imagesTr" / "apart_0000.nii.gz")
+    np.testing.assert_array_equal(stored.get_fdata(), values.transpose())
+
+
+def _scan(path: Path, seed: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 200, (8, 9, 10)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1.5, 2.0, 1.0])), path)
