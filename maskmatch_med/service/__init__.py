@@ -3,8 +3,21 @@
 from maskmatch_med.evaluation import EvaluateOptions
 from maskmatch_med.planning import describe as describe_plan
 from maskmatch_med.service.apply import PredictRequest, evaluate, names_in_splits, predict
+from maskmatch_med.service.browse import (
+    NextStep,
+    Round,
+    ScanEntry,
+    StudyPage,
+    browse,
+    is_study,
+    make_demo_study,
+    studies_in,
+    study_stamp,
+)
 from maskmatch_med.service.check import check_study
+from maskmatch_med.service.display import display_label, display_prediction, display_scan, thumbnail_of
 from maskmatch_med.service.inspect import doctor, info
+from maskmatch_med.service.intake import Intake, Refusal, take_in
 from maskmatch_med.service.jobs import (
     JobState,
     TrainingOrder,
@@ -40,25 +53,37 @@ from maskmatch_med.study import ImportOptions, export_study, import_scans, repai
 __all__ = [
     "EvaluateOptions",
     "ImportOptions",
+    "Intake",
     "JobState",
+    "NextStep",
     "PredictRequest",
+    "Refusal",
     "ReportRequest",
+    "Round",
+    "ScanEntry",
+    "StudyPage",
     "TrainRequest",
     "TrainingOrder",
     "TrainingOutlook",
     "accept_prediction",
+    "browse",
     "check_study",
     "complete_scan",
     "complete_slice",
     "describe_plan",
+    "display_label",
+    "display_prediction",
+    "display_scan",
     "doctor",
     "evaluate",
     "export_study",
     "import_scans",
     "info",
+    "is_study",
     "job_log",
     "job_state",
     "job_states",
+    "make_demo_study",
     "names_in_splits",
     "open_draft",
     "open_study",
@@ -77,6 +102,10 @@ __all__ = [
     "save_strokes_over",
     "start_from_prediction",
     "stop_job",
+    "studies_in",
+    "study_stamp",
+    "take_in",
+    "thumbnail_of",
     "train",
     "training_curve",
     "training_outlook",
