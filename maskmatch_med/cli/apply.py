@@ -22,9 +22,12 @@ def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUTS…", help="Scans: files or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
     scales: Annotated[
-        str | None, typer.Option(help="Such as 1 or 0.7,1,1.5; by default those in the model's metrics.json.")
+        str | None, typer.Option(help="Such as 1 or 0.7,1,1.5; by default what the preset found best.")
     ] = None,
-    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Average over mirror images.")] = None,
+    mirror: Annotated[
+        bool | None,
+        typer.Option("--mirror/--no-mirror", help="Average over mirror images; by default what the preset found best."),
+    ] = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write a map of uncertainty.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
     overlap: Annotated[float, typer.Option(help="Share of its edge that a window has in common with the next.")] = 0.5,

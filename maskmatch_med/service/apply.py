@@ -32,8 +32,9 @@ class PredictRequest:
     """How to predict; ``None`` leaves a choice to the model.
 
     Args:
-        scales: scales to average over; those in the model's metrics.json by default, which training sets to scale 1.
-        mirror: average over mirror images.
+        scales: scales to average over; by default what the model's preset found best, which metrics.json keeps.
+        mirror: average over mirror images along the plan's ``mirror_axes``, at 2 to 8 times the cost; by default what
+            the model's preset found best.
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
         probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
         overlap: share of a window's edge that neighbours have in common.

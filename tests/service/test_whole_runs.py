@@ -238,6 +238,18 @@ def test_only_one_part_of_the_splits_is_predicted(tiny_study, phantom_source, tm
     assert json.loads((phantom_source / "splits.json").read_text())["test"] == names
 
 
+@pytest.mark.parametrize(("preset", "mirror"), [("quick", False), ("balanced", True), ("best", True)])
+def test_a_model_keeps_what_its_preset_found_best(tiny_study, held_out_scans, tmp_path, preset, mirror):
+    folder = service.train(tiny_study, TrainConfig(method="supervised", iterations=1, preset=preset))
+    found = {}
+    for name, chosen in (("default", None), ("on", True), ("off", False)):
+        request = service.PredictRequest(mirror=chosen, probabilities=True)
+        service.predict(folder, held_out_scans[0], tmp_path / name, request)
+        found[name] = nib.load(tmp_path / name / "phantom_005_probabilities_01.nii.gz").get_fdata()
+    assert np.array_equal(found["default"], found["on" if mirror else "off"])
+    assert not np.array_equal(found["on"], found["off"])
+
+
 def test_the_models_best_scales_are_the_default(tiny_study, held_out_scans, tmp_path):
     folder = service.train(tiny_study, config("supervised"))
     metrics = folder.metrics()
