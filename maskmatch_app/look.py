@@ -16,7 +16,7 @@ PICTURES = Path(__file__).with_name("pictures")
 STATES: dict[str, tuple[str, str]] = {
     "labelled": ("Labelled", "#0b6e75"),
     "accepted": ("Accepted", "#56b4e9"),
-    "partial": ("Labelled in part", "#e69f00"),
+    "partial": ("In part", "#e69f00"),
     "predicted": ("Predicted", "#8b6fc0"),
     "none": ("No label", "#c3ced1"),
 }

@@ -8,8 +8,9 @@ st.set_page_config(page_title="maskmatch", page_icon=look.PICTURES / "icon.png",
 look.dress()
 page = st.navigation(
     [
-        st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
-        st.Page("pages/scans.py", title="Scans", icon=":material/stacks:"),
+        st.Page("screens/home.py", title="Home", icon=":material/home:", default=True),
+        st.Page("screens/scans.py", title="Scans", icon=":material/stacks:"),
+        st.Page("screens/view.py", title="View", icon=":material/visibility:"),
     ]
 )
 look.brand()

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.evaluation.pictures import PALETTE
 from maskmatch_med.io import nifti
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.service import reported
-from maskmatch_med.study import Case, ImportOptions, Study, import_scans
+from maskmatch_med.study import Case, ImportOptions, LabelVersion, Study, import_scans
 from maskmatch_med.study.importing import Progress
 from maskmatch_med.volume import Shape3
 
@@ -34,6 +35,7 @@ class ScanEntry:
         is_raster: whether it came from a 2D picture.
         group: the patient group; None where it stands alone.
         predicted_by: names of the models with a prediction of it.
+        label_version: of its current label; None where it has none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ScanEntry:
     is_raster: bool
     group: str | None
     predicted_by: tuple[str, ...]
+    label_version: str | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class StudyPage:
     Args:
         name: of the study.
         channels: their names.
-        structures: class names in order, background left out.
+        structures: names of the classes 1, 2, …
+        colours: theirs, as ``#rrggbb``.
         scans: in order of their names.
         rounds: the trained models, oldest first.
     """
@@ -91,6 +95,7 @@ class StudyPage:
     name: str
     channels: tuple[str, ...]
     structures: tuple[str, ...]
+    colours: tuple[str, ...]
     scans: tuple[ScanEntry, ...]
     rounds: tuple[Round, ...]
 
@@ -132,13 +137,28 @@ def browse(root: Path) -> StudyPage:
     """
     study = Study.at(root)
     predictions = _predictions(study)
+    structures = tuple(
+        sorted((n for n, value in study.label_names.items() if value), key=study.label_names.__getitem__)
+    )
+    given = study.label_colours
     return StudyPage(
         name=study.name,
         channels=study.channel_names,
-        structures=tuple(name for name, value in study.label_names.items() if value),
+        structures=structures,
+        colours=tuple(given.get(name, PALETTE[rank % len(PALETTE)]) for rank, name in enumerate(structures)),
         scans=tuple(_entry(case, predictions) for case in study.cases()),
         rounds=tuple(_rounds(study)),
     )
+
+
+def label_history(root: Path, name: str) -> list[LabelVersion]:
+    """All label versions of a scan, newest first.
+
+    Raises:
+        StudyError: there is no such scan.
+    """
+    study = Study.at(root)
+    return study.versions(study.case(name).name)[::-1]
 
 
 def make_demo_study(root: Path, progress: Progress | None = None) -> Path:
@@ -181,6 +201,7 @@ def _entry(case: Case, predictions: dict[str, tuple[str, ...]]) -> ScanEntry:
         is_raster=case.is_raster,
         group=case.group,
         predicted_by=predicted_by,
+        label_version=case.label.version if case.label else None,
     )
 
 

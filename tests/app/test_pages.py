@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _run(page: str = "") -> AppTest:
     app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert not app.exception
     if page:
-        app.switch_page(f"pages/{page}.py").run()
+        app.switch_page(f"screens/{page}.py").run()
         assert not app.exception
     return app
 
@@ -146,3 +147,37 @@ def test_what_a_file_is_called_is_never_taken_as_markup(with_study: Path, tmp_pa
     next(button for button in app.button if button.label == "Add the folder").click().run()
     assert not app.exception
     assert "<img src=x" not in _text(app).replace("\\<img src=x", "")
+
+
+def _viewer_data(app: AppTest) -> dict[str, object]:
+    (component,) = app.get("bidi_component")
+    return dict(json.loads(component.proto.json))
+
+
+def test_a_scan_is_shown_with_its_label_and_predictions(with_study: Path) -> None:
+    values = np.zeros(browse(with_study / "tiny").scans[0].shape, np.uint8)
+    (with_study / "tiny" / "predictions" / "m").mkdir(parents=True)
+    nibabel.save(
+        nibabel.Nifti1Image(values, np.eye(4)), with_study / "tiny" / "predictions" / "m" / "phantom_000.nii.gz"
+    )
+    app = _run("view")
+    shown = _viewer_data(app)
+    assert str(shown["scan"]).startswith("/api/tiny/scans/phantom_000/0.nii.gz?token=")
+    assert [one["name"] for one in shown["overlays"]] == ["Label", "Prediction of m"]
+    assert (shown["names"], len(shown["colours"])) == (["liver", "spleen", "kidney", "aorta"], 4)
+    assert list(app.dataframe[0].value["Version"]) == ["0001"]
+
+
+def test_next_turns_to_the_next_scan_and_a_rerun_sends_the_same_address(with_study: Path) -> None:
+    app = _run("view")
+    first = _viewer_data(app)
+    app.run()
+    assert _viewer_data(app) == first
+    next(button for button in app.button if button.label == "Next").click().run()
+    assert not app.exception
+    assert "/scans/phantom_001/" in str(_viewer_data(app)["scan"])
+
+
+def test_without_scans_there_is_a_door_to_them(folder: Path) -> None:
+    app = _run("view")
+    assert "no scan to look at" in _text(app)

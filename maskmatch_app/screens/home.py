@@ -60,7 +60,7 @@ def new_study() -> None:
         st.error("Name at least one structure, each by a name of its own.")
     else:
         state.begin_study(name, structures)
-        st.switch_page("pages/scans.py")
+        st.switch_page("screens/scans.py")
 
 
 def next_step(page: service.StudyPage) -> None:
@@ -77,7 +77,7 @@ def next_step(page: service.StudyPage) -> None:
             st.markdown("This step runs on the command line for now:")
             st.code(f"{_COMMANDS[step.kind]} {target}", language="shell")
         elif door.button(step.title, type="primary", icon=":material/arrow_forward:", width="stretch"):
-            st.switch_page("pages/scans.py")
+            st.switch_page("screens/scans.py")
 
 
 def rounds(page: service.StudyPage) -> None:
@@ -108,12 +108,12 @@ elif study is None or not study.scans:
     st.title(state.study_key() or "", anchor=False)
     st.info("This study holds no scan yet.", icon=":material/info:")
     if st.button("Add scans", type="primary", icon=":material/add:"):
-        st.switch_page("pages/scans.py")
+        st.switch_page("screens/scans.py")
 else:
     st.title(state.study_key() or study.name, anchor=False)
     st.caption(f"Structures: {', '.join(study.structures)} · Channels: {', '.join(study.channels)}")
     look.state_cards(study)
     next_step(study)
-    rounds(study)
     st.subheader("Scans", anchor=False)
-    look.strip(study.scans[:8])
+    look.strip(study.scans[:6])
+    rounds(study)

@@ -109,7 +109,7 @@ st.title("Scans", anchor=False)
 if root is None or key is None:
     st.info("Open a study first, or start one.", icon=":material/info:")
     if st.button("To the start", type="primary"):
-        st.switch_page("pages/home.py")
+        st.switch_page("screens/home.py")
     st.stop()
 study = state.study_page()
 structures = state.new_structures() or (study.structures if study else ())
