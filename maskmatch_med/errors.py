@@ -40,3 +40,16 @@ class ConflictError(StudyError):
     def __init__(self, message: str, revision: int, author: str, saved: str) -> None:
         super().__init__(message)
         self.revision, self.author, self.saved = revision, author, saved
+
+
+class LabelsInUseError(StudyError):
+    """Classes that somebody has painted would be removed; nothing was changed.
+
+    Args:
+        message: the question for the user.
+        scans: names of the scans by class.
+    """
+
+    def __init__(self, message: str, scans: dict[str, list[str]]) -> None:
+        super().__init__(message)
+        self.scans = scans

@@ -10,7 +10,6 @@ from maskmatch_med.service.browse import (
     StudyPage,
     browse,
     is_study,
-    label_history,
     make_demo_study,
     studies_in,
     study_stamp,
@@ -39,8 +38,11 @@ from maskmatch_med.service.label import (
     accept_prediction,
     complete_scan,
     complete_slice,
+    define_labels,
+    label_definitions,
     open_draft,
     predicted_labels,
+    restore_version,
     save_idle_labels,
     save_label,
     save_strokes,
@@ -49,13 +51,14 @@ from maskmatch_med.service.label import (
 )
 from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
 from maskmatch_med.service.report import ReportRequest, report
-from maskmatch_med.study import ImportOptions, export_study, import_scans, repair_study
+from maskmatch_med.study import ImportOptions, LabelDefinition, export_study, import_scans, repair_study
 
 __all__ = [
     "EvaluateOptions",
     "ImportOptions",
     "Intake",
     "JobState",
+    "LabelDefinition",
     "NextStep",
     "PredictRequest",
     "Refusal",
@@ -71,6 +74,7 @@ __all__ = [
     "check_study",
     "complete_scan",
     "complete_slice",
+    "define_labels",
     "describe_plan",
     "display_label",
     "display_prediction",
@@ -84,7 +88,7 @@ __all__ = [
     "job_log",
     "job_state",
     "job_states",
-    "label_history",
+    "label_definitions",
     "make_demo_study",
     "names_in_splits",
     "open_draft",
@@ -97,6 +101,7 @@ __all__ = [
     "queue_training",
     "repair_study",
     "report",
+    "restore_version",
     "resume_job",
     "save_idle_labels",
     "save_label",

@@ -1,7 +1,8 @@
-"""Label: paint on drafts, mark as complete, start from or accept a prediction."""
+"""Label: define classes, paint on drafts, mark as complete, start from or accept a prediction, restore a version."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,12 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.evaluation.pictures import PALETTE
 from maskmatch_med.io import nifti, read_labels
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.planning import Plan
-from maskmatch_med.study import Draft, Drafts, LabelVersion, Study
+from maskmatch_med.study import Draft, Drafts, LabelDefinition, LabelVersion, Study, names_now
+from maskmatch_med.study import define_labels as define
 from maskmatch_med.study.alignment import on_grid
 
 StudyPath = Study | Path | str
+
+
+def label_definitions(study: StudyPath) -> list[LabelDefinition]:
+    """The classes of a study in their order, without the background, each with a colour."""
+    opened = study if isinstance(study, Study) else Study.at(Path(study))
+    names = sorted((value, name) for name, value in opened.label_names.items() if value)
+    colours = opened.label_colours
+    return [
+        LabelDefinition(name, colours.get(name, PALETTE[(value - 1) % len(PALETTE)]), name) for value, name in names
+    ]
+
+
+def define_labels(
+    study: StudyPath, definitions: Sequence[LabelDefinition], author: str = "", *, remove_used: bool = False
+) -> None:
+    """Rename, add, reorder, colour and remove the classes of a study.
+
+    Args:
+        study: the study.
+        definitions: all classes in their order; ``was`` is the present name of those that are kept.
+        author: who changes them.
+        remove_used: remove classes that are painted somewhere; their voxels count as not judged then.
+
+    Raises:
+        LabelsInUseError: a class that is painted would be removed; ask, then repeat with ``remove_used``.
+        InputError: a name or colour cannot be used.
+    """
+    define(Study.open(_root(study)), definitions, author=author, remove_used=remove_used)
+
+
+def restore_version(study: StudyPath, case: str, version: str, author: str = "") -> LabelVersion:
+    """Make an earlier label version the current one, as a new version; classes are found by their names.
+
+    Raises:
+        InputError: there is no such version, or it holds a class that the study no longer has.
+    """
+    opened = Study.open(_root(study))
+    found = next((known for known in opened.versions(case) if known.version == version), None)
+    if found is None:
+        raise InputError(f"{case} has no label version {version!r}; its history lists them")
+    labels = _in_classes_of_now(opened, found.read().array, found.label_names, f"version {version} of {case}")
+    return opened.add_label(case, labels, source=found.source, author=author, parent=version)
 
 
 def open_draft(study: StudyPath, case: str) -> Draft:
@@ -130,16 +176,28 @@ def predicted_labels(study: StudyPath, case: str, model: str) -> NDArray[np.uint
     labels = on_grid(read_labels(path, unjudged=None), geometry, path)[0]
     plan = opened.model_dir(model) / "plan.json"
     own = Plan.load(plan).label_names if plan.is_file() else opened.label_names
+    return _in_classes_of_now(opened, labels.array, own, str(path))
+
+
+def _in_classes_of_now(
+    study: Study, labels: NDArray[np.uint8], label_names: dict[str, int], where: str
+) -> NDArray[np.uint8]:
+    """Labels with the values that the study gives to the names of their classes; 255 stays."""
+    names = {value: name for name, value in names_now(study.root, label_names).items()}
     table = np.zeros(256, np.uint8)
-    for value in labels.values:
-        name = next((name for name, number in own.items() if number == value), None)
-        if name not in opened.label_names:
-            raise InputError(
-                f"{path} holds {'the value ' + str(value) if name is None else repr(name)}, which is no class of the "
-                f"study ({', '.join(opened.label_names)}); train anew, or name the class so"
-            )
-        table[value] = opened.label_names[name]
-    return table[labels.array]
+    table[UNJUDGED] = UNJUDGED
+    for value in np.unique(labels).tolist():
+        name = names.get(value)
+        if value != UNJUDGED and name not in study.label_names:
+            told, known = f"the value {value}" if name is None else f"the class {name!r}", ", ".join(study.label_names)
+            raise InputError(f"{where} holds {told}, which is no class of the study ({known}); define it first")
+        if name is not None:
+            table[value] = study.label_names[name]
+    return table[labels]
+
+
+def _root(study: StudyPath) -> Path:
+    return study.root if isinstance(study, Study) else Path(study)
 
 
 def _drafts(study: StudyPath, *, writes: bool = False) -> Drafts:

@@ -15,7 +15,7 @@ from maskmatch_med.methods import parse_recipe
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, fingerprint, make_plan, override
 from maskmatch_med.service.devices import budget_of, memory_explained, resolve_device
-from maskmatch_med.study import Study
+from maskmatch_med.study import Study, names_now
 from maskmatch_med.training import Report, RunOptions, run_training
 
 Preset = Literal["quick", "balanced", "best"]
@@ -153,7 +153,12 @@ def _plan_for(
         if not begun:
             return plan
     if resumed is not None and begun:
-        return Plan.load(resumed.plan_path)
+        plan = Plan.load(resumed.plan_path)
+        if names_now(study.root, plan.label_names) != study.label_names:
+            raise InputError(
+                f"the classes of the study have changed since {resumed.root} was begun; train another --name"
+            )
+        return plan
     path = study.root / "plan.json"
     if not path.exists():
         return make_plan(fingerprint(study), budget=budget_of(config.device), preset=config.preset)

@@ -10,6 +10,7 @@ from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
 from maskmatch_med.study.records import LabelVersion, SourceRecord
+from maskmatch_med.study.relabelling import LabelDefinition, define_labels, names_now
 from maskmatch_med.study.study import Study
 
 __all__ = [
@@ -20,13 +21,16 @@ __all__ = [
     "FolderLock",
     "ImportOptions",
     "ImportSummary",
+    "LabelDefinition",
     "LabelVersion",
     "SourceInfo",
     "SourceRecord",
     "Splits",
     "Study",
     "check_study",
+    "define_labels",
     "export_study",
     "import_scans",
+    "names_now",
     "repair_study",
 ]

@@ -23,6 +23,7 @@ from maskmatch_med.study.draft import Draft, Labels, Mask
 from maskmatch_med.study.journal import Journal
 from maskmatch_med.study.lock import FolderLock
 from maskmatch_med.study.records import LabelVersion
+from maskmatch_med.study.relabelling import DRAFT
 from maskmatch_med.study.study import Study
 from maskmatch_med.study.versions import Authorship
 
@@ -148,9 +149,10 @@ class Drafts:
             StudyError: the study is locked or may not be written; the draft stays as it is.
         """
         case = self._case(name)
-        if not self._journal(name).path.is_file():
+        entries, _ = self._journal(name).read()
+        if not entries or not entries[-1].header["unsaved"]:
             return None
-        with self._held(name):
+        with self.study.editing(), self._held(name):  # the study's lock first, as whoever changes its classes
             draft, _ = self._current(case)
             if not draft.unsaved:
                 return None
@@ -162,7 +164,7 @@ class Drafts:
     def unsaved(self) -> list[str]:
         """The scans with something painted that is in no version yet."""
         found = []
-        for path in sorted((self.study.root / "drafts").glob(f"[!.]*/{_FILE}")):
+        for path in sorted((self.study.root / "drafts").glob(f"[!.]*/{DRAFT}")):
             entries, _ = Journal(path).read()
             if entries and entries[-1].header.get("unsaved"):
                 found.append(path.parent.name)
@@ -176,9 +178,8 @@ class Drafts:
         if same or not draft.judged.any():
             return None
         notes = () if draft.model is None else (f"started from the prediction of {draft.model}",)
-        with self.study.editing():
-            authorship = Authorship(draft.source, author, draft.parent, notes)
-            return versions.add_version(self.study.root, case.name, label, self.study.label_names, authorship)
+        authorship = Authorship(draft.source, author, draft.parent, notes)
+        return versions.add_version(self.study.root, case.name, label, self.study.label_names, authorship)
 
     def _current(self, case: Case) -> tuple[Draft, int]:
         """The draft on disk and the bytes of its journal; begun where there is none, or only an outdated copy."""
@@ -226,7 +227,7 @@ class Drafts:
         return self.study.case(name)
 
     def _journal(self, name: str) -> Journal:
-        return Journal(self.study.root / "drafts" / name / _FILE)
+        return Journal(self.study.root / "drafts" / name / DRAFT)
 
     @contextmanager
     def _held(self, name: str) -> Iterator[None]:
@@ -237,9 +238,6 @@ class Drafts:
             raise StudyError(f"cannot write to {self.study.root}: {error.strerror}; check its rights") from error
         with FolderLock(folder / ".lock", f"saving {name}").held():
             yield
-
-
-_FILE = "draft.journal"
 
 
 def _refuse_conflict(draft: Draft, revision: int) -> None:

@@ -24,6 +24,7 @@ from maskmatch_med.study.catalogue import write_catalogue
 from maskmatch_med.study.folder import CaseFolder
 from maskmatch_med.study.lock import FolderLock
 from maskmatch_med.study.records import LabelVersion, SourceRecord, save_record
+from maskmatch_med.study.relabelling import finish_relabelling, is_relabelling_unfinished
 from maskmatch_med.study.settings import StudySettings, check_label_names, read_settings, write_dataset_json
 from maskmatch_med.study.sources import content_sha256, short_format
 from maskmatch_med.study.versions import Authorship
@@ -86,7 +87,10 @@ class Study:
             StudyError: the folder is no study, or another process keeps it locked.
         """
         study = cls.at(root)
-        if os.access(study.root, os.W_OK) and study.view().is_stale():
+        writable = os.access(study.root, os.W_OK)
+        if writable and is_relabelling_unfinished(study.root):
+            finish_relabelling(study)
+        if writable and study.view().is_stale():
             with study.editing():
                 pass
         return study

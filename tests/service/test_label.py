@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from maskmatch_med import service
+from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import ConflictError, InputError
 from maskmatch_med.study import Study
 
@@ -111,3 +113,19 @@ def test_the_classes_of_a_model_are_found_by_name(tiny_study, unlabelled, predic
     for name, value in turned.items():
         expected[prediction == value] = names[name]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_training_begun_with_other_classes_is_not_resumed(tiny_study):
+    """Renamed classes are the same; a new one is not, and the study's plan follows it."""
+    config = TrainConfig(method="supervised", iterations=2, device="cpu")
+    service.train(tiny_study, config, service.TrainRequest(name="m"))
+    wanted = service.label_definitions(tiny_study)
+    wanted[0] = replace(wanted[0], name="renamed")
+    service.define_labels(tiny_study, wanted)
+    service.train(tiny_study, config, service.TrainRequest(name="m", resume=True))
+    wanted = [*service.label_definitions(tiny_study), service.LabelDefinition("new")]
+    service.define_labels(tiny_study, wanted)
+    with pytest.raises(InputError, match="the classes of the study have changed since"):
+        service.train(tiny_study, config, service.TrainRequest(name="m", resume=True))
+    model = service.train(tiny_study, config, service.TrainRequest(name="n"))
+    assert list(model.load()[0].label_names) == ["background", *(definition.name for definition in wanted)]
