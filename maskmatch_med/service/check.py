@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskmatch_med.evaluation.check_page import Gallery, check_page
 from maskmatch_med.io.atomic import write_text
+from maskmatch_med.service.pages import refuse_as_page
 from maskmatch_med.study import Finding, Study
 from maskmatch_med.study import check_study as check_files
 
@@ -23,10 +24,12 @@ def check_study(
 
     Raises:
         StudyError: the folder is no study.
+        InputError: the page is a folder, has not the name of a page, or lies among the data of a study.
     """
     root = Path(root)
     if page is None:
         return check_files(root, progress)
+    refuse_as_page(page)
     gallery = Gallery(Study.at(root).label_names)
     findings = check_files(root, progress, gallery.look)
     page.parent.mkdir(parents=True, exist_ok=True)

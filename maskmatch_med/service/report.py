@@ -13,6 +13,7 @@ from maskmatch_med.evaluation.scoring import Pairs, evaluate_pairs, pair_up, pre
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
 from maskmatch_med.service import reported
+from maskmatch_med.service.pages import is_study, refuse_as_page
 from maskmatch_med.service.reported import ScoredFolder
 from maskmatch_med.study import Study
 from maskmatch_med.training import read_log
@@ -58,22 +59,25 @@ def report(path: Path | str, out: Path | None = None, request: ReportRequest | N
         Where the page lies.
 
     Raises:
-        InputError: the path is none of them, or predictions and references do not fit.
+        InputError: the path is none of them, predictions and references do not fit, there is no folder of scans where
+            one was named, or the page is a folder, has not the name of a page, or lies among the data of a study.
     """
     path, request = Path(path), request or ReportRequest()
     if not path.is_dir():
         raise InputError(f"{path} is no folder; give a study, a model or a folder of predictions")
+    if request.images is not None and not request.images.is_dir():
+        raise InputError(f"there is no folder {request.images} with scans; name the folder they lie in")
+    page = out or path / "report.html"
+    refuse_as_page(page)
     if (path / "plan.json").is_file() and (path / "config.json").is_file():
         data = _of_model(ModelFolder(path), request)
-    elif (path / "sources").is_dir() and (path / "dataset.json").is_file():
+    elif is_study(path):
         data = _of_study(Study.at(path), request)
     else:
         data = _of_predictions(path, request)
-    page = out or path / "report.html"
-    if page.is_dir():
-        raise InputError(f"{page} is a folder; name the page, such as {page / 'report.html'}")
     page.parent.mkdir(parents=True, exist_ok=True)
     write_report(page, data)
+    request.progress(1, 1, "")
     return page
 
 
@@ -146,7 +150,6 @@ def _scored(folders: list[Path], study: Study | None, request: ReportRequest) ->
         request.progress(0, len(pairs.predictions), f"scoring {folder.name}")
         scores = evaluate_pairs(pairs, EvaluateOptions(nsd_mm=request.nsd_mm))
         found.append(ScoredFolder(folder, pairs.predictions, pairs, scores))
-    request.progress(1, 1, "")
     return found
 
 

@@ -142,3 +142,38 @@ def test_what_is_neither_is_refused(tmp_path: Path, tiny_study: Path):
     with pytest.raises(InputError, match="is a folder; name the page"):
         report(tiny_study, tmp_path / "empty")
     assert read_volume(next((tiny_study / "imagesTr").glob("*.nii.gz"))).channels == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "words_"),
+    [
+        ("imagesTr/{scan}", "is not the name of a page"),
+        ("page.txt", "is not the name of a page"),
+        ("imagesTr/deep/page.html", "lies among the data of a study"),
+        ("models/../labelsTr/page.HTM", "lies among the data of a study"),
+        ("models", "is a folder; name the page"),
+    ],
+)
+def test_a_page_never_takes_the_place_of_a_scan(tiny_study: Path, page: str, words_: str):
+    scan = next((tiny_study / "imagesTr").glob("*.nii.gz")).name
+    place = tiny_study / page.format(scan=scan)
+    (tiny_study / "models").mkdir(exist_ok=True)
+    before = {path: path.read_bytes() for path in tiny_study.rglob("*") if path.is_file()}
+    for write in (lambda: report(tiny_study, place), lambda: check_study(tiny_study, page=place)):
+        with pytest.raises(InputError, match=words_):
+            write()
+    assert {path: path.read_bytes() for path in tiny_study.rglob("*") if path.is_file()} == before
+    assert report(tiny_study, tiny_study / "check.htm").is_file()
+
+
+def test_a_folder_of_scans_that_is_not_there_is_refused(tiny_study: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"there is no folder .*absent with scans"):
+        report(tiny_study, tmp_path / "page.html", ReportRequest(images=tmp_path / "absent"))
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_progress_of_a_report_ends_at_its_end(tiny_study: Path, tmp_path: Path):
+    steps: list[tuple[int, int]] = []
+    request = ReportRequest(progress=lambda done, total, what: steps.append((done, total)))
+    report(add_model(tiny_study, "mine"), tmp_path / "page.html", request)
+    assert steps[-1][0] == steps[-1][1]
