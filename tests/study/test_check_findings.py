@@ -142,6 +142,26 @@ def test_one_label_under_two_different_scans(study: Study):
     assert f"is that of {NAMES[1]}, voxel for voxel" in finding.message
 
 
+def test_one_label_under_scans_of_one_patient_is_a_note(study: Study):
+    study.add_label(NAMES[2], organ(1))
+    for name in NAMES[1:3]:
+        study.set_group(name, "patient")
+    (finding,) = found(study, "labels")
+    assert (finding.severity, finding.case) == ("note", NAMES[2])
+    study.set_group(NAMES[1], "another")
+    assert [f.severity for f in found(study, "labels")] == ["error"]
+
+
+@pytest.mark.parametrize("voxels", [0, 49, 50])
+def test_labels_that_are_alike_by_chance_are_no_error(study: Study, voxels: int):
+    """49 voxels on background and one class everywhere tell nothing; 50 voxels do."""
+    labels = np.full(SHAPE, 0 if voxels else 1, np.uint8)
+    labels.ravel()[:voxels] = 1
+    for name in NAMES[:3]:
+        study.add_label(name, labels)
+    assert len(found(study, "labels")) == (2 if voxels == 50 else 0)
+
+
 def test_intensity_spacing_and_size_outliers(study: Study):
     rewrite(study, NAMES[0], lambda values, affine: (values * 1000, affine))
     rewrite(study, NAMES[1], lambda values, affine: (values, np.diag([1.0, 1.0, 4.5, 1.0])))

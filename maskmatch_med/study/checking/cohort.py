@@ -53,11 +53,16 @@ def _duplicates(measured: Sequence[Measures]) -> Iterator[Finding]:
 def _same_labels(measured: Sequence[Measures]) -> Iterator[Finding]:
     first: dict[bytes, Measures] = {}
     for scan in measured:
-        if scan.label_digest is None:
+        if scan.label_digest is None or scan.label_is_trivial:
             continue
         twin = first.setdefault(scan.label_digest, scan)
-        if twin is not scan and twin.digests != scan.digests:
-            message = f"the label of {scan.name} is that of {twin.name}, voxel for voxel, but their scans differ"
+        if twin is scan or twin.digests == scan.digests:
+            continue
+        message = f"the label of {scan.name} is that of {twin.name}, voxel for voxel, but their scans differ"
+        if scan.group is not None and scan.group == twin.group:
+            todo = f"nothing must be done if both show {scan.group} on one grid; otherwise replace the wrong one"
+            yield Finding("note", scan.name, message, todo, "labels")
+        else:
             yield Finding("error", scan.name, message, "see which scan it belongs to and replace the other", "labels")
 
 

@@ -17,6 +17,8 @@ from maskmatch_med.volume import Array, Volume
 
 _ENOUGH_VOXELS = 1_000_000
 _MOST_STRUCTURES = 6
+HANDFUL = 50
+"""Labels that set fewer voxels apart can be the same under two scans by chance, and empty ones always are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Measures:
         bright: by channel, the 99th percentile of the absolute finite values; 0 where all values are the same.
         digests: by channel, a hash of the values.
         label_digest: a hash of the label; None without one or without a structure in it.
+        label_is_trivial: whether fewer than ``HANDFUL`` voxels of the label are of another value than all the rest.
         volumes_ml: of each structure that a complete label shows.
         values: the classes that the label shows.
         side: what changes sign when the scan is mirrored.
@@ -46,6 +49,7 @@ class Measures:
     bright: tuple[float, ...]
     digests: tuple[bytes, ...]
     label_digest: bytes | None
+    label_is_trivial: bool
     volumes_ml: Mapping[str, float]
     values: tuple[int, ...]
     side: Signature | None
@@ -73,6 +77,7 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
         bright=tuple(_bright(channel) for channel in scan.array),
         digests=tuple(_digest(channel) for channel in scan.array),
         label_digest=None if label is None or set(values) <= {0, UNJUDGED} else _digest(label.array),
+        label_is_trivial=label is None or _is_trivial(label),
         volumes_ml={} if label is None else _volumes(label, label_names),
         values=values,
         side=None if case.is_raster else signature(_windowed(thinned(orientation.apply(scan.array[0])))),
@@ -107,6 +112,10 @@ def _windowed(channel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _digest(array: Array) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes() + str(array.shape).encode(), digest_size=16).digest()
+
+
+def _is_trivial(label: LabelMap) -> bool:
+    return label.array.size - int(np.bincount(label.array.ravel()).max()) < HANDFUL
 
 
 def _volumes(label: LabelMap, label_names: Mapping[str, int]) -> dict[str, float]:
