@@ -43,7 +43,10 @@ class LabelMap:
     @property
     def values(self) -> tuple[int, ...]:
         """The distinct values in ascending order, 255 included."""
-        return tuple(int(v) for v in np.flatnonzero(np.bincount(self.array.ravel(), minlength=256)))
+        counts = np.zeros(256, np.int64)
+        for plane in self.array:  # counting widens what it counts to 8 bytes a voxel
+            counts += np.bincount(plane.ravel(), minlength=256)
+        return tuple(int(value) for value in np.flatnonzero(counts))
 
 
 def as_uint8(array: Array, what: str) -> NDArray[np.uint8]:

@@ -101,11 +101,8 @@ class Drafts:
         case = self._case(name)
         if axis is not None and not (0 <= axis < 3 and 0 <= index < case.shape[axis]):
             raise InputError(f"{name} has no slice {index} along axis {axis}; it has {case.shape} voxels")
-        with self._held(name):
-            old, end = self._current(case)
-            judged = old.judged.copy()
-            judged[tuple(slice(index, index + 1) if axis == own else slice(None) for own in range(3))] = True
-            self._saved(old, end, revision, old.labels, judged, author)
+        place = tuple(slice(index, index + 1) if axis == own else slice(None) for own in range(3))
+        self._judge(case, revision, place, author)  # its arrays are given up before the version is made
         self.make_version(name, author)
         return self.open(name)
 
@@ -207,6 +204,13 @@ class Drafts:
         new = old.changed(labels, judged, author)
         self._journal(old.case).append(drafting.difference(old, new), end)
         return new
+
+    def _judge(self, case: Case, revision: int, place: tuple[slice, ...], author: str) -> None:
+        with self._held(case.name):
+            old, end = self._current(case)
+            judged = old.judged.copy()
+            judged[place] = True
+            self._saved(old, end, revision, old.labels, judged, author)
 
     def _refuse_unfit(self, case: Case, labels: Labels, judged: Mask) -> None:
         for what, array, kind in (("labels", labels, np.uint8), ("judged voxels", judged, np.bool_)):
