@@ -80,6 +80,7 @@ def _config(launch: Launch) -> dict[str, Any]:
         "server.showEmailPrompt": False,
         "server.enableAgentApi": False,
         "server.allowedHosts": ["localhost", "127.0.0.1"],
+        "runner.magicEnabled": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
         "client.showErrorLinks": False,

@@ -73,3 +73,8 @@ def spacing_of(scan: service.ScanEntry) -> str:
     if scan.is_raster:
         return "pixels"
     return "unreadable" if scan.spacing_mm is None else " × ".join(f"{mm:.3g}" for mm in scan.spacing_mm) + " mm"
+
+
+def plain(text: str) -> str:
+    """Text from outside with the signs of Markdown made harmless."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#$~|:" else sign for sign in text)

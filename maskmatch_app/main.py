@@ -11,6 +11,7 @@ page = st.navigation(
         st.Page("screens/home.py", title="Home", icon=":material/home:", default=True),
         st.Page("screens/scans.py", title="Scans", icon=":material/stacks:"),
         st.Page("screens/view.py", title="View", icon=":material/visibility:"),
+        st.Page("screens/train.py", title="Train", icon=":material/model_training:"),
     ]
 )
 look.brand()
@@ -24,5 +25,12 @@ with st.sidebar:
         if chosen is not None and chosen != current:
             state.open_study(chosen)
             st.rerun()
+    if (
+        state.shelf().only is None
+        and current is not None
+        and st.button("New study", icon=":material/add:", width="stretch")
+    ):
+        state.leave_study()
+        st.switch_page("screens/home.py")
 page.run()
 look.foot()

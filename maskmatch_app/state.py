@@ -13,7 +13,7 @@ from maskmatch_app.shelf import Shelf
 from maskmatch_med import service
 from maskmatch_med.errors import StudyError
 
-_STUDY, _TOKENS, _INTAKE, _DRAFT, _SCAN = "study", "tokens", "intake", "new_study", "scan"
+_STUDY, _TOKENS, _INTAKE, _DRAFT, _SCAN, _LEFT = "study", "tokens", "intake", "new_study", "scan", "left"
 
 
 def shelf() -> Shelf:
@@ -23,6 +23,8 @@ def shelf() -> Shelf:
 
 def study_key() -> str | None:
     """The open study: from the address of the page, else the last one, else the only one there is."""
+    if st.session_state.get(_LEFT):
+        return None
     known = shelf().studies()
     asked = st.query_params.get(_STUDY) or st.session_state.get(_STUDY)
     new = st.session_state.get(_DRAFT, {}).get("name")
@@ -36,10 +38,18 @@ def study_key() -> str | None:
 
 def open_study(key: str) -> None:
     """Turn to a study."""
+    st.session_state[_LEFT] = False
     st.session_state[_STUDY] = key
     st.session_state.pop(_INTAKE, None)
     st.session_state.pop(_SCAN, None)
     st.query_params[_STUDY] = key
+
+
+def leave_study() -> None:
+    """Turn to no study, so that another can be begun."""
+    st.session_state[_LEFT] = True
+    st.query_params.pop(_STUDY, None)
+    st.query_params.pop(_SCAN, None)
 
 
 def begin_study(name: str, structures: tuple[str, ...]) -> None:

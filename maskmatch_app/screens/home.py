@@ -7,7 +7,8 @@ from maskmatch_app.shelf import DEMO, is_study_name
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
-_COMMANDS = {"train": "maskmatch train", "predict": "maskmatch predict", "review": "maskmatch report"}
+# The page of each next step; scans are added, and labels brought in, on the page of the scans.
+_DOORS = {"train": "train", "predict": "train", "review": "view"}
 
 
 def welcome() -> None:
@@ -64,20 +65,15 @@ def new_study() -> None:
 
 
 def next_step(page: service.StudyPage) -> None:
-    """The one large button, or the command where this step is not yet in the app."""
+    """The one large button."""
     step = page.next_step
     with st.container(border=True):
         st.caption("NEXT STEP")
         text, door = st.columns([3, 1], vertical_alignment="center")
         text.subheader(step.title, anchor=False)
         text.markdown(step.text)
-        if step.kind in _COMMANDS:
-            root = state.study_root()
-            target = f"{root}/models/{page.rounds[-1].model} {root}" if step.kind == "predict" else f"{root}"
-            st.markdown("This step runs on the command line for now:")
-            st.code(f"{_COMMANDS[step.kind]} {target}", language="shell")
-        elif door.button(step.title, type="primary", icon=":material/arrow_forward:", width="stretch"):
-            st.switch_page("screens/scans.py")
+        if door.button(step.title, type="primary", icon=":material/arrow_forward:", width="stretch"):
+            st.switch_page(f"screens/{_DOORS.get(step.kind, 'scans')}.py")
 
 
 def rounds(page: service.StudyPage) -> None:

@@ -35,20 +35,15 @@ def tell(intake: service.Intake) -> None:
     if intake.unchanged:
         st.info(f"{len(intake.unchanged)} were here already: {listed(intake.unchanged)}", icon=":material/info:")
     for refusal in intake.refused:
-        st.warning(f"**{plain(refusal.name)}** stays out: {plain(refusal.reason)}", icon=":material/block:")
+        st.warning(f"**{look.plain(refusal.name)}** stays out: {look.plain(refusal.reason)}", icon=":material/block:")
     for note in intake.notes:
-        st.info(plain(note), icon=":material/info:")
+        st.info(look.plain(note), icon=":material/info:")
 
 
 def listed(names: list[str]) -> str:
     """The first names, and how many more."""
-    shown = ", ".join(plain(name) for name in names[:6])
+    shown = ", ".join(look.plain(name) for name in names[:6])
     return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
-def plain(text: str) -> str:
-    """Text from outside with the signs of Markdown made harmless."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#$~|:" else sign for sign in text)
 
 
 def add(root: Path, key: str, opened: bool) -> None:

@@ -5,6 +5,7 @@ import streamlit as st
 from maskmatch_app import look, state
 from maskmatch_app.annotator import Overlay, viewer
 from maskmatch_med import service
+from maskmatch_med.errors import MaskMatchError
 
 
 def choose(page: service.StudyPage) -> service.ScanEntry:
@@ -31,6 +32,24 @@ def overlays(scan: service.ScanEntry) -> list[Overlay]:
         Overlay(f"Prediction of {model}", state.api("predictions", model, f"{scan.name}.nii.gz"))
         for model in scan.predicted_by
     ]
+
+
+def accept(scan: service.ScanEntry) -> None:
+    """Take a model's segmentation as the label of a scan that nobody has labelled."""
+    root = state.study_root()
+    if root is None or scan.state != "predicted":
+        return
+    with st.container(border=True):
+        text, pick, door = st.columns([3, 2, 1.6], vertical_alignment="bottom")
+        text.markdown("Is the segmentation right everywhere? Then it can be the label of this scan.")
+        model = pick.selectbox("Model", scan.predicted_by, index=len(scan.predicted_by) - 1)
+        if door.button("Accept as label", type="primary", icon=":material/check:", width="stretch"):
+            try:
+                service.accept_prediction(root, scan.name, model)
+            except (MaskMatchError, OSError) as error:
+                st.error(look.plain(str(error)), icon=":material/error:")
+            else:
+                st.rerun()
 
 
 def history(name: str) -> None:
@@ -67,4 +86,5 @@ viewer(
     study.colours,
 )
 st.caption(f"{look.size_of(scan)} voxels · {look.spacing_of(scan)} · from {scan.source_name}")
+accept(scan)
 history(scan.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import nibabel
@@ -13,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 import maskmatch_app
 from maskmatch_app.shelf import FOLDER, STUDY, arrived
-from maskmatch_med.service import browse
+from maskmatch_med import Study
+from maskmatch_med.service import browse, job_states
 
 MAIN = Path(maskmatch_app.__file__).with_name("main.py")
 
@@ -97,7 +99,7 @@ def test_home_counts_the_scans_and_names_the_next_step(with_study: Path) -> None
     app = _run()
     assert app.title[0].value == "tiny"
     assert "Train a model" in _text(app)
-    assert f"maskmatch train {with_study / 'tiny'}" in app.code[0].value
+    assert "Train a model" in [button.label for button in app.button]
     html = _text(app)
     assert "<b>5</b><span>Scans</span>" in html
     assert html.count('loading="lazy"') == 5
@@ -181,3 +183,60 @@ def test_next_turns_to_the_next_scan_and_a_rerun_sends_the_same_address(with_stu
 def test_without_scans_there_is_a_door_to_them(folder: Path) -> None:
     app = _run("view")
     assert "no scan to look at" in _text(app)
+
+
+def _press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+    return app
+
+
+def test_training_is_started_and_stopped_from_the_page(with_study: Path) -> None:
+    app = _run("train")
+    assert "2 scans with a complete label, 0 in part, 3 without" in _text(app)
+    _press(app, "Start training")
+    (job,) = job_states(with_study / "tiny")
+    assert (job.kind, job.model) == ("train", "maskmatch")
+    assert job.status in {"waiting", "running"}
+    _press(app, "Stop and keep")
+    end = time.monotonic() + 120
+    while (stopped := job_states(with_study / "tiny")[0]).status != "stopped":
+        assert time.monotonic() < end, stopped
+        time.sleep(0.3)
+    app.run()
+    assert "Stopped and kept" in _text(app)
+
+
+def test_nothing_can_be_trained_without_a_label(folder: Path, planned_study: Path) -> None:
+    study = Study.create(folder / "bare", channel_names=("image",), label_names={"background": 0, "a": 1})
+    study.add_case("one", next((planned_study / "imagesTr").iterdir()))
+    app = _run("train")
+    assert any("No scan has a label yet" in str(error.value) for error in app.error)
+    assert "Start training" not in [button.label for button in app.button]
+
+
+def test_another_study_can_be_begun_beside_the_first(with_study: Path) -> None:
+    app = _press(_run("scans"), "New study")
+    assert "Open the demo study" in [button.label for button in app.button]
+    app.sidebar.selectbox[0].set_value("tiny").run()
+    assert not app.exception
+    assert app.sidebar.selectbox[0].value == "tiny"
+    assert "Open the demo study" not in [button.label for button in app.button]
+
+
+def test_a_prediction_is_accepted_and_becomes_the_label(with_study: Path) -> None:
+    root = with_study / "tiny"
+    scan = next(scan for scan in browse(root).scans if scan.state == "none")
+    image = nibabel.load(root / "imagesTr" / f"{scan.name}_0000.nii.gz")
+    values = np.zeros(scan.shape, np.uint8)
+    values[3:9, 4:8, 5:9] = 2
+    (root / "predictions" / "m").mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(values, image.affine), root / "predictions" / "m" / f"{scan.name}.nii.gz")
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    app.query_params["scan"] = scan.name
+    app.run().switch_page("screens/view.py")
+    app.query_params["scan"] = scan.name
+    _press(app.run(), "Accept as label")
+    label = nibabel.load(root / "labelsTr" / f"{scan.name}.nii.gz")
+    np.testing.assert_array_equal(label.get_fdata(), values)
+    assert next(one.state for one in browse(root).scans if one.name == scan.name) == "accepted"
