@@ -57,14 +57,20 @@ class LabelView:
     settings: StudySettings
     cases: Sequence[str]
 
-    def is_stale(self) -> bool:
-        """Whether labelsTr or dataset.json differs from what the history asks for, told from names and times alone."""
+    def is_stale(self, *, by_content: bool = False) -> bool:
+        """Whether labelsTr or dataset.json differs from what the history asks for.
+
+        Args:
+            by_content: read label files whose time is another than remembered, as in a copy of the study; where not,
+                names, sizes and times alone tell.
+        """
+        same = _same_content if by_content else _untouched
         entries = load_entries(self.root)
         for case in self.cases:
             current, entry = latest_name(self.root, case), entries.get(case)
             if current is None and not self._file(case).exists():
                 continue
-            if entry is None or entry.version != current or not _untouched(self._file(case), entry):
+            if entry is None or entry.version != current or not same(self._file(case), entry):
                 return True
             if entry.ignore not in {None, self.settings.ignore_value}:
                 return True
@@ -206,3 +212,9 @@ def _untouched(path: Path, entry: ViewEntry) -> bool:
     except OSError:
         return False
     return (state.st_size, state.st_mtime_ns) == (entry.size, entry.mtime_ns)
+
+
+def _same_content(path: Path, entry: ViewEntry) -> bool:
+    return _untouched(path, entry) or (
+        path.is_file() and path.stat().st_size == entry.size and file_sha256(path) == entry.sha256
+    )

@@ -284,6 +284,41 @@ def test_labels_that_lie_elsewhere(study: Study):
     assert f"rename it to labelsTr/{name}.nii.gz" in told[0].todo
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{}.nii.gz",
+        "imagesTr/masks/{}.nii.gz",
+        "imagesTr/{}_0000.seg.nrrd",
+        "sub/deep/{}.nii.gz",
+        "labelsTr/sub/{}.nii.gz",
+        "labelsTr/{}.nii",
+        "labelsTr/{}.mha",
+        "labelsTr/{}.seg.nrrd",
+        "made/predictions/{}_mask.nrrd",
+    ],
+)
+def test_labels_are_found_at_any_depth_and_in_any_format(study: Study, place: str):
+    name = "unlabelled-1"
+    study.add_case(name, Volume(scan(40)[None], Geometry(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0]))))
+    path = study.root / place.format(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(study.root / "labelsTr" / f"{NAMES[0]}.nii.gz", path)
+    (finding,) = found(study, "labels")
+    assert (finding.severity, finding.case) == ("warning", name)
+    assert finding.message.endswith(str(path))
+    assert str(study.root / "labelsTr" / f"{name}.nii.gz") in finding.todo
+
+
+@pytest.mark.parametrize("place", ["predictions/m/{}.nii.gz", "models/{}.nii.gz", ".cache/{}.nii.gz", "notes/{}.txt"])
+def test_what_the_study_makes_itself_is_no_label_elsewhere(study: Study, place: str):
+    study.add_case("other", Volume(scan(40)[None], Geometry(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0]))))
+    path = study.root / place.format("other")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(study.root / "labelsTr" / f"{NAMES[0]}.nii.gz", path)
+    assert found(study, "labels") == []
+
+
 def test_names_that_end_in_numbers_are_not_mixed_up(study: Study):
     for number in (1, 2):
         study.add_case(

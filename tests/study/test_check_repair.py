@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,18 @@ def _found(study):
 def test_a_sound_study_has_no_findings_and_needs_no_repair(study):
     assert check_study(study.root) == []
     assert repair_study(study.root) == []
+
+
+def test_a_copy_with_other_times_is_as_sound_as_its_source(study):
+    label = study.root / "labelsTr/x.nii.gz"
+    os.utime(label, (1, 1))
+    assert check_study(study.root) == []
+    raw = bytearray(label.read_bytes())
+    raw[-1] ^= 1
+    label.write_bytes(bytes(raw))
+    assert any("labelsTr does not show the current label versions" in m for _, _, m in _found(study))
+    label.unlink()
+    assert any("labelsTr does not show the current label versions" in m for _, _, m in _found(study))
 
 
 @pytest.mark.parametrize(

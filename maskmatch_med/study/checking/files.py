@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io.atomic import PART_SUFFIX
+from maskmatch_med.io.formats import format_of, strip_extension
 from maskmatch_med.study.catalogue import read_catalogue
 from maskmatch_med.study.checking.finding import REPAIR, Finding
 from maskmatch_med.study.study import Study
 
-_OWN = {"imagesTr", "labelsTr", "history", "sources", "models", "predictions", "drafts", "cohorts"}
+_KEPT_FOR_ITSELF = {"history", "sources", "models", "predictions", "drafts", "cohorts", "jobs"}
 _LABEL_WORDS = re.compile(r"([_\-.](seg|segmentation|label|labels|mask|gt|manual|seg-manual|0000))+$", re.IGNORECASE)
 
 
@@ -35,7 +37,7 @@ def study_findings(study: Study) -> Iterator[Finding]:
             yield Finding("note", name, message, REPAIR)
     if not catalogue_is_right(study):
         yield Finding("note", None, f"{root / 'study.sqlite'} does not agree with the files", REPAIR)
-    if study.view().is_stale():
+    if study.view().is_stale(by_content=True):
         yield Finding("note", None, f"{root / 'labelsTr'} does not show the current label versions", REPAIR)
 
 
@@ -69,23 +71,35 @@ def _labels_without_scan(study: Study) -> Iterator[Finding]:
 
 
 def _labels_elsewhere(study: Study) -> Iterator[Finding]:
-    """Scans without a label of whose name there is a file in another folder of the study, or beside the scan."""
+    """Scans without a label of whose name there is a readable file elsewhere in the study, at any depth."""
     labelled = _label_names(study.root) | _history_names(study.root)
     without = {_plain(name): name for name in study.folder.names() if name not in labelled}
-    for path in _foreign_files(study):
-        name = without.get(_plain(path.name.split(".nii")[0]))
-        if name is None:
+    for path in _foreign_files(study) if without else ():
+        name = without.get(_plain(strip_extension(path)))
+        if name is None or not _may_hold_labels(path):
             continue
-        todo = f"if it is the label, copy it to {study.root / 'labelsTr' / f'{name}.nii.gz'}"
+        how = "copy it to" if path.name.endswith(".nii.gz") else "save it as"
+        todo = f"if it is the label, {how} {study.root / 'labelsTr' / f'{name}.nii.gz'}"
         yield Finding("warning", name, f"{name} has no label, but there is {path}", todo, "labels")
 
 
+def _may_hold_labels(path: Path) -> bool:
+    """Whether a file is of a format in which labels may come."""
+    row = format_of(path)
+    return row is not None and row.labels
+
+
 def _foreign_files(study: Study) -> Iterator[Path]:
-    own = {path.name for name in study.folder.names() for path in study.folder.image_paths(name)}
-    yield from sorted(p for p in (study.root / "imagesTr").glob("[!.]*.nii*") if p.name not in own)
-    for folder in sorted(study.root.glob("[!.]*/")):
-        if folder.name not in _OWN:
-            yield from sorted(p for p in folder.glob("[!.]*.nii*") if p.is_file())
+    """Files of the study that are neither its scans nor its labels nor among what it keeps for itself."""
+    root = study.root
+    own = {path for name in study.folder.names() for path in study.folder.image_paths(name)}
+    for where, folders, files in os.walk(root):
+        here = Path(where)
+        kept = _KEPT_FOR_ITSELF if here == root else set()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in kept)
+        paths = (here / name for name in sorted(files) if not name.startswith("."))
+        in_view = here == root / "labelsTr"
+        yield from (p for p in paths if p not in own and not (in_view and p.name.endswith(".nii.gz")))
 
 
 def _plain(name: str) -> str:
