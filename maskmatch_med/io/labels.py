@@ -13,10 +13,6 @@ from maskmatch_med.volume import Array, Geometry
 
 UNJUDGED = 255
 """The label value of voxels that nobody has judged yet."""
-_LONE_255 = (
-    "the label {} holds the value 255, which is kept for voxels not judged; "
-    "number the classes 1, 2, … (a 0/255 mask: save its foreground as 1)"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +82,18 @@ def from_file_values(array: Array, path: Path, unjudged: int | None) -> NDArray[
     """
     labels = as_uint8(array, f"the label {path}")
     if unjudged is None and labels.size and int(labels.max()) == UNJUDGED:
-        raise InputError(_LONE_255.format(path))
+        raise lone_255(path)
     if unjudged is not None and unjudged != UNJUDGED:
         labels = np.where(labels == unjudged, np.uint8(UNJUDGED), labels)
     return labels
+
+
+def lone_255(path: Path) -> InputError:
+    """The refusal of a label whose 255 may be a class or "not judged"."""
+    return InputError(
+        f"the label {path} holds the value 255, which is kept for voxels not judged; "
+        "number the classes 1, 2, … (a 0/255 mask: save its foreground as 1)"
+    )
 
 
 def refuse_lone_255(labels: LabelMap, path: Path) -> None:
@@ -100,4 +104,4 @@ def refuse_lone_255(labels: LabelMap, path: Path) -> None:
     """
     values = set(labels.values)
     if UNJUDGED in values and values <= {0, UNJUDGED}:
-        raise InputError(_LONE_255.format(path))
+        raise lone_255(path)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
-from maskmatch_med.io.labels import UNJUDGED, LabelMap
+from maskmatch_med.io.labels import UNJUDGED, LabelMap, lone_255
 from maskmatch_med.io.rasters import LOSSY_SUFFIXES, open_picture, slice_geometry, to_grey_or_rgb
 from maskmatch_med.volume import Array
 
@@ -58,11 +58,12 @@ class MaskCode:
         colours (not GIF) the stored index is the class.
 
         Raises:
-            InputError: a mask cannot be read, grey and coloured masks are mixed, or there are more than 64 colours.
+            InputError: a mask cannot be read, grey and coloured masks are mixed, there are more than 64 colours, or a
+                grey mask of 0 and 255 alone lies beside others of class numbers, among which 255 is not judged.
         """
         greys: dict[int, int] = {}
         colours: dict[int, int] = {}
-        indexed = False
+        indexed, black_and_white = False, None
         for path in paths:
             pixels, has_palette = _read_mask_pixels(path)
             indexed |= has_palette
@@ -75,14 +76,17 @@ class MaskCode:
                 )
             for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
                 counts[value] = counts.get(value, 0) + number
-        if indexed and not colours:
-            return cls("index")
+            if not has_palette and pixels.ndim == 2 and 255 in values and set(values.tolist()) <= {0, 255}:
+                black_and_white = black_and_white or path
         if colours:
             for value, number in greys.items():
                 grey = _pack((value, value, value))
                 colours[grey] = colours.get(grey, 0) + number
             return cls._of_colours(colours)
-        return cls._of_levels(sorted(greys))
+        code = cls("index") if indexed else cls._of_levels(sorted(greys))
+        if code.kind == "index" and black_and_white is not None:
+            raise lone_255(black_and_white)
+        return code
 
     @classmethod
     def _of_colours(cls, counts: dict[int, int]) -> MaskCode:

@@ -137,3 +137,15 @@ def test_real_nuclei(shared_data):
     with Image.open(shared_data / "nuclei" / "masks" / name) as picture:
         pixels = np.asarray(picture)
     assert labels.array.sum() == (pixels == 255).sum()
+
+
+def test_masks_of_0_and_255_beside_masks_of_class_numbers_are_refused(tmp_path):
+    for name, values in (("a", (0, 255)), ("b", (255, 255)), ("c", (0, 1))):
+        Image.fromarray(np.array([values] * 2, np.uint8)).save(tmp_path / f"{name}.png")
+    for first in ("a", "b"):
+        with pytest.raises(InputError, match=rf"{first}.png holds the value 255, .*foreground as 1"):
+            MaskCode.of([tmp_path / "c.png", tmp_path / f"{first}.png"])
+    both = MaskCode.of([tmp_path / "a.png", tmp_path / "b.png"])
+    assert both.decode(tmp_path / "a.png").values == (0, 1)
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(tmp_path / "d.png")
+    assert MaskCode.of([tmp_path / "c.png", tmp_path / "d.png"]).decode(tmp_path / "d.png").values == (0, 1, 255)
