@@ -13,7 +13,8 @@ from maskmatch_app.shelf import Shelf
 from maskmatch_med import service
 from maskmatch_med.errors import StudyError
 
-_STUDY, _TOKENS, _INTAKE, _DRAFT, _SCAN, _LEFT = "study", "tokens", "intake", "new_study", "scan", "left"
+_STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
+_SCAN, _LEFT, _REMOVAL = "scan", "left", "removal"
 
 
 def shelf() -> Shelf:
@@ -42,6 +43,7 @@ def open_study(key: str) -> None:
     st.session_state[_STUDY] = key
     st.session_state.pop(_INTAKE, None)
     st.session_state.pop(_SCAN, None)
+    st.session_state.pop(_REMOVAL, None)
     st.query_params[_STUDY] = key
 
 
@@ -108,6 +110,16 @@ def keep_intake(intake: service.Intake | None) -> None:
 def last_intake() -> service.Intake | None:
     """What the last drop brought."""
     return cast("service.Intake | None", st.session_state.get(_INTAKE))
+
+
+def ask_removal(question: tuple[str, list[service.LabelDefinition]] | None) -> None:
+    """Remember that structures somebody has painted shall go, until it is answered."""
+    st.session_state[_REMOVAL] = question
+
+
+def asked_removal() -> tuple[str, list[service.LabelDefinition]] | None:
+    """The question that waits for an answer, and the structures as they shall be."""
+    return cast("tuple[str, list[service.LabelDefinition]] | None", st.session_state.get(_REMOVAL))
 
 
 def show_scan(name: str) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from maskmatch_app import look, state, uploads
 from maskmatch_app.shelf import arrived
+from maskmatch_app.structures import structures_form
 from maskmatch_app.uploader import uploader
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
@@ -111,6 +112,8 @@ structures = state.new_structures() or (study.structures if study else ())
 if structures:
     st.caption(f"{key} · Structures: {', '.join(structures)}")
 add(root, key, opened=study is None or not study.scans)
+if study is not None:
+    structures_form(root)
 intake = state.last_intake()
 if intake is not None:
     tell(intake)

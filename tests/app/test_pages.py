@@ -240,3 +240,24 @@ def test_a_prediction_is_accepted_and_becomes_the_label(with_study: Path) -> Non
     label = nibabel.load(root / "labelsTr" / f"{scan.name}.nii.gz")
     np.testing.assert_array_equal(label.get_fdata(), values)
     assert next(one.state for one in browse(root).scans if one.name == scan.name) == "accepted"
+
+
+def test_structures_are_renamed_moved_and_added(with_study: Path) -> None:
+    app = _run("scans")
+    next(one for one in app.text_input if one.value == "liver").set_value("hepar")
+    next(one for one in app.number_input if one.key.startswith("place aorta")).set_value(1)
+    next(one for one in app.text_input if one.label.startswith("Add structures")).set_value("tumour")
+    _press(app, "Save structures")
+    assert browse(with_study / "tiny").structures == ("aorta", "hepar", "spleen", "kidney", "tumour")
+
+
+def test_a_painted_structure_is_removed_only_after_a_question(with_study: Path) -> None:
+    app = _run("scans")
+    next(one for one in app.checkbox if one.key.startswith("remove liver")).check()
+    _press(app, "Save structures")
+    assert "liver" in browse(with_study / "tiny").structures
+    _press(app, "Keep it")
+    assert "liver" in browse(with_study / "tiny").structures
+    next(one for one in app.checkbox if one.key.startswith("remove liver")).check()
+    _press(_press(app, "Save structures"), "Remove it all the same")
+    assert browse(with_study / "tiny").structures == ("spleen", "kidney", "aorta")
