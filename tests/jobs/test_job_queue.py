@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,8 @@ def queue(tiny_study: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobQueu
         if any(job.status == "running" and job.state.process is not None for job in made.jobs()):
             time.sleep(0.1)
         else:
-            psutil.Process(holder["pid"]).kill()
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(holder["pid"]).kill()
 
 
 def training(study: Path, name: str) -> JobSpec:
