@@ -106,6 +106,24 @@ def test_the_voxel_it_names_is_the_voxel_of_the_file(browser: Any, address: str,
     page.close()
 
 
+def test_files_that_are_chosen_arrive_and_the_wrong_one_is_named(
+    browser: Any, address: str, studies: Path, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(7).integers(0, 30_000, (200, 200, 260)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "large.nii")
+    (tmp_path / "letter.docx").write_bytes(b"dear all")
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{address}/scans?study=turned")
+    page.get_by_text("Add scans").click()
+    page.locator(".pick-files").set_input_files([tmp_path / "large.nii", tmp_path / "letter.docx"])
+    page.get_by_text("1 scans added: large").wait_for(timeout=60_000)
+    assert page.get_by_text("letter.docx").first.is_visible()
+    stored = nibabel.load(studies / "turned" / "imagesTr" / "large_0000.nii.gz")
+    np.testing.assert_array_equal(np.asarray(stored.dataobj), values)
+    assert list((studies / ".turned.uploads").rglob("*.nii")) == []
+    page.close()
+
+
 def _affine(codes: str) -> np.ndarray:
     affine = np.eye(4)
     spacing = np.array([1.5, 2.0, 2.5])
