@@ -48,13 +48,14 @@ def thumbnail(scan: Volume, label: LabelMap | None, classes: Mapping[str, int]) 
 
 def _limits(channel: Array) -> tuple[float, float]:
     flat = channel.ravel()[:: max(1, channel.size // _ENOUGH_VOXELS)]
-    finite = flat[np.isfinite(flat)]
+    finite = flat[np.isfinite(flat)].astype(np.float64)
     low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     return float(low), float(high)
 
 
 def _grey(plane: Array, low: float, high: float) -> Pixels:
-    scaled = (np.nan_to_num(plane, nan=low, posinf=high, neginf=low) - low) / max(high - low, 1e-6)
+    values = np.nan_to_num(plane.astype(np.float64), nan=low, posinf=high, neginf=low)
+    scaled = (values - low) / max(high - low, 1e-6)
     grey: Pixels = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return grey
 

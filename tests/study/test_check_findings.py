@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from maskmatch_med.io.affines import oblique_degrees, shear_degrees, stated_affines
+from maskmatch_med.service import check_study as check_with_page
 from maskmatch_med.study import Finding, Study, check_study
 from maskmatch_med.study.checking.outliers import outliers
 from maskmatch_med.study.checking.sides import compare, signature
@@ -191,6 +192,26 @@ def test_a_single_bright_voxel_and_an_almost_empty_scan(study: Study):
     assert "single voxels up to 1,700,000" in bright.message
     (empty,) = found(study, "values")
     assert "almost empty: 99 % of its voxels are 0" in empty.message
+
+
+def test_the_largest_numbers_there_are_overflow_nowhere(study: Study, tmp_path: Path):
+    """Warnings are errors here: no difference of two values may leave float32, nor a picture of them."""
+
+    def huge(values, affine):
+        values[:4], values[4:8] = 3.2e38, -3.2e38
+        return values, affine
+
+    def endless(values, affine):
+        values[:4], values[4:8], values[8, 0, 0] = np.inf, -np.inf, np.nan
+        return values, affine
+
+    rewrite(study, NAMES[0], huge)
+    rewrite(study, NAMES[1], endless)
+    told = check_with_page(study.root, page=tmp_path / "page.html")
+    (bright,) = [f for f in told if f.kind == "intensity"]
+    assert bright.case == NAMES[0]
+    assert "99th percentile 3.2e+38 against" in bright.message
+    assert [f.case for f in told if "NaN or infinite" in f.message] == [NAMES[1]]
 
 
 def test_an_odd_label_volume_and_a_class_nobody_painted(study: Study):

@@ -89,12 +89,12 @@ def _product(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -
     return shape[0] * spacing[0], shape[1] * spacing[1], shape[2] * spacing[2]
 
 
-def _sample(channel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Finite values, at most about a million of them, evenly spread."""
+def _sample(channel: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Finite values, at most about a million of them, evenly spread; float64, in which no difference overflows."""
     flat = channel.ravel()
     step = max(1, flat.size // _ENOUGH_VOXELS)
     found = flat[::step]
-    return found[np.isfinite(found)]
+    return found[np.isfinite(found)].astype(np.float64)
 
 
 def _bright(channel: NDArray[np.float32]) -> float:
@@ -106,7 +106,9 @@ def _windowed(channel: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values between the 1st and 99th percentile as 0 to 1, so that no bright voxel decides."""
     sample = _sample(channel)
     low, high = (float(v) for v in np.percentile(sample, [1, 99])) if sample.size else (0.0, 1.0)
-    scaled: NDArray[np.float32] = np.clip((np.nan_to_num(channel, nan=low) - low) / max(high - low, 1e-6), 0, 1)
+    clipped = np.clip(np.nan_to_num(channel, nan=low), low, high)
+    # Halves: the difference of two float32 may be too large for float32.
+    scaled: NDArray[np.float32] = (clipped * 0.5 - low * 0.5) / max((high - low) * 0.5, 5e-7)
     return scaled
 
 

@@ -61,6 +61,8 @@ def outliers(values: Mapping[str, float], factor: float) -> dict[str, Outlier]:
 
 
 def amount(value: float) -> str:
-    """Three significant digits without an exponent: ``0.0012``, ``4.18``, ``1,700,000``."""
+    """Three significant digits, without an exponent below 10 to the 15th: ``0.0012``, ``4.18``, ``1,700,000``."""
     rounded = float(f"{value:.3g}")
+    if abs(rounded) >= 1e15:
+        return f"{rounded:.3g}"
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"

@@ -80,11 +80,12 @@ def _value_findings(name: str, path: Path, channel: Array) -> Iterator[Finding]:
         yield Finding("warning", name, message, todo, "values")
     values = channel[finite]
     todo = "remove the case or export the scan anew"
-    if not values.size or np.ptp(values) == 0:
+    if not values.size or values.min() == values.max():
         value = f"{float(values[0]):g}" if values.size else "NaN"
         yield Finding("error", name, f"{path} is empty: every voxel is {value}", todo, "values")
         return
-    low, bright = (float(v) for v in np.percentile(values[:: max(1, values.size // 1_000_000)], [0.5, 99.5]))
+    sample = values[:: max(1, values.size // 1_000_000)].astype(np.float64)
+    low, bright = (float(v) for v in np.percentile(sample, [0.5, 99.5]))
     if low == bright:
         message = f"{path} is almost empty: 99 % of its voxels are {low:g}"
         yield Finding("warning", name, message, f"look at it; {todo}", "values")
