@@ -66,6 +66,8 @@ class ReadOptions:
             wrong = [frame for frame in self.frames if not 0 <= frame < count]
             if wrong or not self.frames:
                 raise InputError(f"{path} has frames 0 to {count - 1}, not {list(wrong)}; choose others with --frames")
+            if len(set(self.frames)) < len(self.frames):
+                raise InputError(f"--frames {_listed(self.frames)} names a frame of {path} twice; name each once")
             return self.frames
         if count == 1:
             return (0,)
@@ -81,6 +83,10 @@ class ReadOptions:
                 "those channels, or each channel as a file of its own, NAME_0000.nii.gz, NAME_0001.nii.gz"
             )
         return tuple(range(count))
+
+
+def _listed(frames: tuple[int, ...]) -> str:
+    return ",".join(str(frame) for frame in frames)
 
 
 @dataclass(frozen=True)

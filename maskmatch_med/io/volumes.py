@@ -1,8 +1,8 @@
 """One door for scans and one for labels, whatever the format.
 
 A scan's values become float32: whole numbers up to 16,777,216 exactly, larger ones of 32 bits and float64 to seven
-digits; larger ones of 64 bits are refused, as they are seldom intensities. Labels keep their stored type until they
-are classes.
+digits. Larger ones of 64 bits, and numbers beyond float32, are refused, as they are seldom intensities. Labels keep
+their stored type until they are classes.
 """
 
 from __future__ import annotations
@@ -129,10 +129,15 @@ def _reader(path: Path) -> Reader:
 
 def _read_one(path: Path, options: ReadOptions) -> tuple[NDArray[np.float32], Geometry]:
     stored = read_stored(path, options)
-    return _as_float32(stored.array, path), stored.geometry
+    return as_float32(stored.array, path), stored.geometry
 
 
-def _as_float32(array: Array, path: Path) -> NDArray[np.float32]:
+def as_float32(array: Array, path: Path) -> NDArray[np.float32]:
+    """The values of a scan as they are worked with.
+
+    Raises:
+        InputError: float32 cannot hold them; the message names ``path``.
+    """
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
         largest = max(abs(int(array.min())), abs(int(array.max())))
         if largest > _EXACT_IN_FLOAT32:
@@ -141,4 +146,12 @@ def _as_float32(array: Array, path: Path) -> NDArray[np.float32]:
                 f"{_EXACT_IN_FLOAT32}; rescale them or save them as float32"
             )
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        values = array.astype(np.float32, copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize > values.dtype.itemsize:
+        lost = np.isinf(values) & np.isfinite(array)
+        if lost.any():
+            raise InputError(
+                f"{path} holds the value {array[lost].flat[0]:.6g}, beyond the largest number of float32 "
+                f"({np.finfo(np.float32).max:.3g}); rescale its values or set such voxels to 0"
+            )
+    return values

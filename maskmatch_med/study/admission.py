@@ -29,6 +29,7 @@ class SourceInfo:
         is_raster: whether that was a 2D picture.
         sha256: one hash a source file.
         notes: what was changed on the way, in sentences.
+        frames: which entries of a fourth axis were chosen; None where none were.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SourceInfo:
     is_raster: bool = False
     sha256: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    frames: tuple[int, ...] | None = None
 
 
 def check_name(name: str, what: Literal["case", "model"] = "case") -> None:

@@ -159,7 +159,18 @@ class _Job:
         if record is None:
             self._refuse_other_images(case)
             return True
+        self._refuse_other_frames(case, record)
         return case.name in self.begun
+
+    def _refuse_other_frames(self, case: FoundCase, record: SourceRecord) -> None:
+        wanted = self.scans.frames_of(case)
+        held = record.frames or tuple(range(len(self.channel_names)))
+        if wanted is not None and wanted != held:
+            shown = [", ".join(str(frame) for frame in frames) for frames in (held, wanted)]
+            raise StudyError(
+                f"the study holds the frames {shown[0]} of {case.files[0]}, not {shown[1]}; import others into another "
+                "study"
+            )
 
     def _refuse_other_images(self, case: FoundCase) -> None:
         """Images without a sidecar are what an interrupted import left, or another program's: those must be equal."""
@@ -249,7 +260,12 @@ def _write(study: Study, item: _Checked, job: _Job, group: str | None) -> list[t
         files = job.scans.as_stored(case)
         # Channels on other grids are noted where the files themselves are placed.
         info = SourceInfo(
-            source_name(case), source_format(case), case.is_raster, item.sha256, () if files is not None else notes
+            name=source_name(case),
+            format=source_format(case),
+            is_raster=case.is_raster,
+            sha256=item.sha256,
+            notes=() if files is not None else notes,
+            frames=job.scans.frames_of(case),
         )
         image = job.scans.read(case) if files is None else files
         study.add_case(case.name, image, source=info, group=group, link=job.options.link, resume=True)

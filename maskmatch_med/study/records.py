@@ -45,6 +45,7 @@ class SourceRecord(_Frozen):
         shape: (X, Y, Z) voxels.
         group: the patient group that must stay in one fold.
         notes: what was changed on the way in, in sentences.
+        frames: which entries of a fourth axis became channels, counted from 0; None where none were chosen.
         label_name: file name of the imported label.
         label_sha256: hash of the imported label's bytes.
         mask_colours: how an imported mask's pixels became classes.
@@ -57,6 +58,7 @@ class SourceRecord(_Frozen):
     shape: tuple[int, int, int]
     group: str | None = None
     notes: tuple[str, ...] = ()
+    frames: tuple[int, ...] | None = None
     label_name: str | None = None
     label_sha256: str | None = None
     mask_colours: MaskColours | None = None

@@ -335,6 +335,7 @@ class Study:
             shape=shape,
             group=group,
             notes=(*info.notes, *notes),
+            frames=info.frames,
         )
         save_record(self.folder.sidecar(name), record)
 

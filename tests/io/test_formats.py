@@ -329,3 +329,14 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path):
         out.write(bytes(head) + bytes(1 << 24))
     with pytest.raises(InputError, match="header promises"):
         read_volume(tmp_path / "x.nii.gz")
+
+
+def test_numbers_beyond_float32_are_refused_and_infinity_is_kept(tmp_path):
+    values = np.ones((3, 4, 5))
+    values[0, 0, 0] = np.inf
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "x.nii")
+    assert np.isinf(read_volume(tmp_path / "x.nii").array).sum() == 1
+    values[1, 1, 1] = -1e39
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "x.nii")
+    with pytest.raises(InputError, match=r"x.nii holds the value -1e\+39, beyond the largest number of float32"):
+        read_volume(tmp_path / "x.nii")

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import read_volume, write_map, write_segmentation
 from maskmatch_med.io.cases import find_scans
 from maskmatch_med.study import ImportOptions, Study, check_study, import_scans
@@ -232,6 +232,16 @@ def test_frames_and_magnitude(tmp_path):
     study = Study.open(tmp_path / "study")
     np.testing.assert_allclose(study.case("a").read_image().array, np.moveaxis(values[..., [0, 3]], -1, 0))
     assert any("of the 5 frames of a.nii.gz only 0, 3 were taken" in note for note in summary.notes)
+    assert import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(frames=(0, 3))).unchanged == ("a",)
+    for other in ((0, 2), (3, 0), (1,)):
+        with pytest.raises(StudyError, match=r"holds the frames 0, 3 of .*a.nii.gz, not"):
+            import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(frames=other))
+    for wrong in ((99,), (-1, 0), (0, 0)):
+        with pytest.raises(InputError, match="frame"):
+            import_scans(tmp_path / "s", tmp_path / "study", ImportOptions(frames=wrong))
+        with pytest.raises(InputError, match="frame"):
+            import_scans(tmp_path / "s", tmp_path / "new", ImportOptions(frames=wrong))
+    assert not (tmp_path / "new").exists()
     (tmp_path / "c").mkdir()
     nib.save(nib.Nifti1Image((values[..., 0] * (3 + 4j)).astype(np.complex64), GEOMETRY.affine), tmp_path / "c/z.nii")
     with pytest.raises(InputError, match="--magnitude"):
