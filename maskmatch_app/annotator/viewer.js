@@ -131,7 +131,7 @@ export class Viewer {
     const ras = this.voxelRas();
     const voxel = this.voxelOfFile(ras);
     const value = scan.getValue(...ras, scan.frame4D);
-    const mm = [...this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true)].slice(0, 3).map((n) => n.toFixed(1));
+    const mm = [...this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true)].slice(0, 3).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
     const label = this.nv.volumes.length > 1 ? Math.round(this.nv.volumes[1].getValue(...ras, 0)) : 0;
     this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
     this.find(".what").textContent = label ? this.data.names[label - 1] || `label ${label}` : "";

@@ -56,7 +56,7 @@ def history(name: str) -> None:
     """Every version of the label, the newest first."""
     root = state.study_root()
     versions = service.label_history(root, name) if root else []
-    with st.expander(f"History of the label · {len(versions)} versions", icon=":material/history:"):
+    with st.expander(f"History of the label · {len(versions)}", icon=":material/history:"):
         if not versions:
             st.caption("Nobody has labelled this scan yet.")
             return
