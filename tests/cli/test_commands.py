@@ -83,7 +83,7 @@ def test_check_of_a_sound_and_of_a_broken_study(run, places, digest):
     before = digest(places.study)
     outcome = run("check", places.study)
     assert (outcome.code, outcome.err) == (0, "")
-    assert "nothing found" in outcome.out
+    assert "0 errors, 0 warnings, 1 note" in outcome.out
     assert digest(places.study) == before
     (places.study / "labelsTr" / "nobody.nii.gz").write_bytes(
         (places.study / "labelsTr" / "phantom_000.nii.gz").read_bytes()
@@ -118,7 +118,7 @@ def test_repair_rebuilds_the_catalogue(run, places):
     outcome = run("check", places.study, "--repair")
     assert outcome.code == 0
     assert "catalogue" in outcome.out
-    assert "nothing found" in outcome.out
+    assert "0 errors, 0 warnings, 1 note" in outcome.out
 
 
 def test_export_in_each_format(run, places):

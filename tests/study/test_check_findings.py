@@ -115,6 +115,22 @@ def test_sets_without_sides_and_small_sets_give_no_verdict():
     assert signature(symmetric) is None
 
 
+def test_too_few_scans_or_labels_to_judge_their_sides_are_said(study: Study):
+    def without(folder: str, pattern: str, names: tuple[str, ...]) -> None:
+        for path in (p for name in names for p in (study.root / folder).glob(pattern.format(name))):
+            path.unlink()
+
+    without("labelsTr", "{}.nii.gz", NAMES[7:])
+    without("history", "{}/*", NAMES[7:])
+    (finding,) = found(study, "left/right")
+    assert finding.severity == "note"
+    assert finding.message == "left and right of labels were not judged: there are 7 labels, fewer than 8"
+    without("imagesTr", "{}_0000.nii.gz", NAMES[5:])
+    without("sources", "{}.json", NAMES[5:])
+    (finding,) = found(study, "left/right")
+    assert finding.message == "left and right were not judged: there are 5 scans, fewer than 8"
+
+
 def test_the_signature_of_a_mirrored_scan_is_its_negative():
     plain, mirrored = signature(scan(1)), signature(np.ascontiguousarray(scan(1)[::-1]))
     assert plain is not None

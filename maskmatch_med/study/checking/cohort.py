@@ -113,6 +113,7 @@ def _volume_outliers(measured: Sequence[Measures], labels: Mapping[str, int]) ->
 def _mirrored(measured: Sequence[Measures]) -> Iterator[Finding]:
     scans = sides.compare({m.name: m.side for m in measured if m.side is not None})
     labels = sides.compare({m.name: m.label_side for m in measured if m.label_side is not None}, of_labels=True)
+    yield from _not_judged(measured)
     for name in (m.name for m in measured):
         image, label = scans.mirrored(name), labels.mirrored(name)
         if image is False and label:
@@ -129,6 +130,18 @@ def _mirrored(measured: Sequence[Measures]) -> Iterator[Finding]:
             message = f"{what} mirrored left to right{_evidence(scans if image else labels, name)}"
             todo = "compare it with its source: a flip in the file or its header; correct it and import it again"
             yield Finding("warning", name, message, todo, _SIDE)
+
+
+def _not_judged(measured: Sequence[Measures]) -> Iterator[Finding]:
+    """What is left out because there is too little to compare."""
+    scans = sum(m.side is not None for m in measured)
+    labels = sum(m.label_side is not None for m in measured)
+    what, count = ("scans", scans) if scans < sides.ENOUGH else ("labels", labels)
+    if 0 < count < sides.ENOUGH:
+        whose = " of labels" if what == "labels" else ""
+        message = f"left and right{whose} were not judged: there are {count} {what}, fewer than {sides.ENOUGH}"
+        todo = "see for yourself that left and right are as in the source"
+        yield Finding("note", None, message, todo, _SIDE)
 
 
 def _evidence(found: sides.Sides, name: str) -> str:

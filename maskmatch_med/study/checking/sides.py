@@ -27,7 +27,8 @@ EDGE = 24
 TYPICAL = 0.25
 SHARE = 0.8
 MIRRORED = 0.05
-_ENOUGH = 8
+ENOUGH = 8
+"""With fewer scans, or labels, there is no verdict on them."""
 Signature = NDArray[np.int8]
 
 
@@ -84,7 +85,7 @@ def thinned(array: Array) -> Array:
 
 def compare(signatures: Mapping[str, Signature], *, of_labels: bool = False) -> Sides:
     """Hold every scan, or every label, against the sum of the others."""
-    if len(signatures) < _ENOUGH:
+    if len(signatures) < ENOUGH:
         return Sides(known=False, agreement={})
     total = np.zeros(next(iter(signatures.values())).shape)
     for kept in signatures.values():
