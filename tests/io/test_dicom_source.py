@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import RLELossless
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.dicom import find_series, is_dicom, source
@@ -207,3 +209,33 @@ def test_truncation_never_ends_in_a_traceback(bench: Any, share: float) -> None:
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(InputError):
         find_series(path).pick(None).read()
+
+
+def test_a_series_with_pixels_cut_off_is_refused_and_the_others_are_found(bench: Any) -> None:
+    paths = bench.series(4)
+    bench.save(bench.slice(0, SeriesInstanceUID="1.2.3", Modality="MR"), "more")
+    content = paths[-1].read_bytes()
+    paths[-1].write_bytes(content[:-20])
+    found = find_series(bench.root)
+    assert [one.name[:2] for one in found.series] == ["MR"]
+    assert f"the pixels of {paths[-1]} are cut off or missing" in found.notes[0]
+    paths[-1].write_bytes(content)
+    assert len(find_series(bench.root).series) == 2
+
+
+def test_compressed_pixels_cut_off(bench: Any) -> None:
+    slices = [bench.slice(number) for number in range(3)]
+    for one in slices:
+        one.compress(RLELossless, generate_instance_uid=False)
+    paths = [bench.save(one, f"s{number}") for number, one in enumerate(slices)]
+    find_series(bench.root).pick(None).read()
+    paths[1].write_bytes(paths[1].read_bytes()[:-24])
+    with pytest.raises(InputError, match=rf"the pixels of {re.escape(str(paths[1]))} are cut off"):
+        find_series(bench.root).pick(None)
+
+
+def test_a_missing_slice_that_could_not_be_read_is_named(bench: Any) -> None:
+    bad = bench.series(5)[2]
+    bad.write_bytes(bad.read_bytes()[:300])
+    with pytest.raises(InputError, match=rf"1 slice is missing.*{re.escape(str(bad))} beside them may be slices"):
+        find_series(bench.root).pick(None)

@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence as ItemSequence
 
 from maskmatch_med.io.dicom import kinds
+from maskmatch_med.io.dicom.extent import is_cut_off
 from maskmatch_med.io.dicom.source import DicomFile
 from maskmatch_med.io.dicom.traits import TABLE
 
@@ -130,6 +131,7 @@ class Frame:
         plane: its place.
         coding: its numbers.
         traits: what may tell stacks of one series apart, by the names of the table of traits.
+        cut_off: whether the file ends before its pixels do, or has none.
     """
 
     file: DicomFile
@@ -138,6 +140,7 @@ class Frame:
     plane: Plane
     coding: Coding
     traits: Mapping[str, str]
+    cut_off: bool = False
 
 
 @contextmanager
@@ -163,7 +166,9 @@ def read_frames(file: DicomFile) -> tuple[Frame, ...]:
     try:
         with quiet(), file.open() as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_SPECIFIC)
-            return _frames(file, dataset)
+            frames = _frames(file, dataset)
+            cut_off = is_cut_off(stream, dataset)
+            return tuple(replace(frame, cut_off=True) for frame in frames) if cut_off else frames
     except PermissionError as error:
         raise SkippedError(kinds.FORBIDDEN) from error
     except BROKEN as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ _ADVICE = {
     kinds.NO_IMAGE: "",
     kinds.FORBIDDEN: "; ask for the permission, as they may be slices",
 }
+
+
+_MAY_BE_SLICES = (kinds.DAMAGED, kinds.FORBIDDEN, kinds.NO_IMAGE)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def find_series(path: Path) -> DicomFolder:
         siblings = (file for file in dicom_files(path.parent) if file != files[0] and file.path.parent == path.parent)
         same, _ = _headers(siblings)
         frames += [frame for frame in same if frame.origin.series == frames[0].origin.series]
-    series, refused = _judged(frames)
+    series, refused = _judged(frames, skipped)
     notes = (*refused, *(_skip_note(kind, of_kind) for kind, of_kind in skipped.items()))
     segmentations = tuple(skipped.get(kinds.SEGMENTATION, ()))
     return DicomFolder(path, tuple(sorted(series, key=lambda one: one.name)), notes, segmentations)
@@ -167,8 +170,25 @@ def _skip_note(kind: str, files: Sequence[DicomFile]) -> str:
     return f"{files[0]}{more} skipped: {kind}{_ADVICE.get(kind, ', which are no scans')}"
 
 
-def _judged(frames: Sequence[Frame]) -> tuple[list[DicomSeries], list[str]]:
-    """The scans of all series, and for each stack that is none the reason."""
+def _refuse_cut_off(frames: Sequence[Frame]) -> None:
+    cut = list(dict.fromkeys(frame.file for frame in frames if frame.cut_off))
+    if cut:
+        more = "" if len(cut) == 1 else f" and of {len(cut) - 1} more"
+        raise InputError(f"the pixels of {cut[0]}{more} are cut off or missing; copy or export it anew")
+
+
+def _beside(frames: Sequence[Frame], lost: Mapping[str, Sequence[DicomFile]]) -> str:
+    """That files in the folders of these slices could not be read, and may be among those that are missing."""
+    folders = {frame.file.folder for frame in frames}
+    near = [(kind, file) for kind in _MAY_BE_SLICES for file in lost.get(kind, ()) if file.folder in folders]
+    if not near:
+        return ""
+    more = "" if len(near) == 1 else f" and {len(near) - 1} more"
+    return f"; {near[0][1]}{more} beside them may be slices, but were skipped as {near[0][0]}"
+
+
+def _judged(frames: Sequence[Frame], lost: Mapping[str, Sequence[DicomFile]]) -> tuple[list[DicomSeries], list[str]]:
+    """The scans of all series, and for each stack that is none the reason; ``lost`` are files that could be slices."""
     by_series: dict[tuple[str, ...], list[Frame]] = {}
     for frame in frames:
         by_series.setdefault(frame.origin.series, []).append(frame)
@@ -183,9 +203,10 @@ def _judged(frames: Sequence[Frame]) -> tuple[list[DicomSeries], list[str]]:
             try:
                 if isinstance(stack, InputError):
                     raise stack
+                _refuse_cut_off(stack.frames)
                 layout = lay_out(stack.frames)
             except InputError as error:
-                refused.append(f"{base} refused: {error}")
+                refused.append(f"{base} refused: {error}{_beside(of_series, lost)}")
                 continue
             notes = (*stack.notes, *layout.notes, *_value_notes(stack))
             found.append(DicomSeries(base + stack.suffix, layout, notes))
