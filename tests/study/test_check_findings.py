@@ -305,67 +305,6 @@ def test_channels_that_differ_in_grid_or_are_the_same(tmp_path: Path):
     assert any(f.case == "b" and "the channels T1 and T2 of b are the same" in f.message for f in told)
 
 
-def test_labels_that_lie_elsewhere(study: Study):
-    name = NAMES[8]
-    for path in (study.root / "history" / name).glob("*"):
-        path.unlink()
-    label = study.root / "labelsTr" / f"{name}.nii.gz"
-    (study.root / "segmentations").mkdir()
-    label.rename(study.root / "segmentations" / f"{name}_seg.nii.gz")
-    told = [f for f in check_study(study.root) if f.case == name]
-    assert [f.severity for f in told if f.kind == "labels"] == ["warning"]
-    assert f"segmentations/{name}_seg.nii.gz" in told[0].message.replace("\\", "/")
-    shutil.copy(study.root / "segmentations" / f"{name}_seg.nii.gz", study.root / "labelsTr" / f"{name}_mask.nii.gz")
-    told = [f for f in check_study(study.root) if f.case == f"{name}_mask"]
-    assert told[0].severity == "error"
-    assert f"rename it to labelsTr/{name}.nii.gz" in told[0].todo
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "{}.nii.gz",
-        "imagesTr/masks/{}.nii.gz",
-        "imagesTr/{}_0000.seg.nrrd",
-        "sub/deep/{}.nii.gz",
-        "labelsTr/sub/{}.nii.gz",
-        "labelsTr/{}.nii",
-        "labelsTr/{}.mha",
-        "labelsTr/{}.seg.nrrd",
-        "made/predictions/{}_mask.nrrd",
-    ],
-)
-def test_labels_are_found_at_any_depth_and_in_any_format(study: Study, place: str):
-    name = "unlabelled-1"
-    study.add_case(name, Volume(scan(40)[None], Geometry(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0]))))
-    path = study.root / place.format(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(study.root / "labelsTr" / f"{NAMES[0]}.nii.gz", path)
-    (finding,) = found(study, "labels")
-    assert (finding.severity, finding.case) == ("warning", name)
-    assert finding.message.endswith(str(path))
-    assert str(study.root / "labelsTr" / f"{name}.nii.gz") in finding.todo
-
-
-@pytest.mark.parametrize("place", ["predictions/m/{}.nii.gz", "models/{}.nii.gz", ".cache/{}.nii.gz", "notes/{}.txt"])
-def test_what_the_study_makes_itself_is_no_label_elsewhere(study: Study, place: str):
-    study.add_case("other", Volume(scan(40)[None], Geometry(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0]))))
-    path = study.root / place.format("other")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(study.root / "labelsTr" / f"{NAMES[0]}.nii.gz", path)
-    assert found(study, "labels") == []
-
-
-def test_names_that_end_in_numbers_are_not_mixed_up(study: Study):
-    for number in (1, 2):
-        study.add_case(
-            f"x_000{number}", Volume(scan(20 + number)[None], Geometry(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0])))
-        )
-    (study.root / "elsewhere").mkdir()
-    shutil.copy(study.root / "labelsTr" / f"{NAMES[0]}.nii.gz", study.root / "elsewhere" / "x_0002.nii.gz")
-    assert [f.case for f in found(study, "labels")] == ["x_0002"]
-
-
 def test_a_missing_source_is_said_and_mended(study: Study):
     study.folder.sidecar(NAMES[0]).unlink()
     assert any("another program put case_00 into the study" in f.message for f in check_study(study.root))

@@ -12,7 +12,7 @@ from maskmatch_med.study.checking.cohort import cohort_findings
 from maskmatch_med.study.checking.files import study_findings
 from maskmatch_med.study.checking.finding import REPAIR, Finding, in_order
 from maskmatch_med.study.checking.measures import Measures, measure
-from maskmatch_med.study.checking.scans import label_findings, read_label, scan_findings
+from maskmatch_med.study.checking.scans import label_findings, read_label, scan_findings, source_findings
 from maskmatch_med.study.study import Study
 from maskmatch_med.volume import Volume
 
@@ -54,6 +54,7 @@ def _check_case(study: Study, name: str, look: Look | None) -> tuple[list[Findin
         case = study.case(name)
         scan = case.read_image()
         found = list(scan_findings(case, scan))
+        found += source_findings(study.folder.source_or_image(name), name, found)
     except StudyError as error:
         return [Finding("error", name, str(error), REPAIR)], None
     except InputError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from maskmatch_med.study.alignment import refuse_unknown_values
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking.finding import Finding
 from maskmatch_med.study.checking.outliers import amount
-from maskmatch_med.study.records import file_sha256
+from maskmatch_med.study.records import SourceRecord, file_sha256
 from maskmatch_med.study.study import Study
 from maskmatch_med.volume import Array, Geometry, Volume
 
@@ -24,6 +25,13 @@ _SHEAR_DEGREES = 0.5
 _OBLIQUE_DEGREES = 15.0
 """A tilted head is nothing to speak of."""
 _SPIKE = 30.0
+_NO_POSITION = "states no position in the world"
+_UNKNOWN = re.compile(
+    r"\b(?:no|not|without|unknown|lacks?|missing)\b[^.;:]*\b(?:position|orientation|origin|space|spacing|(?:pixel|voxel)"
+    r" sizes?|thickness)\b|spacing is that of the detector",
+    re.IGNORECASE,
+)
+"""In a note taken at the import: what of a scan's place or size its source did not state."""
 
 
 def scan_findings(case: Case, scan: Volume) -> Iterator[Finding]:
@@ -35,6 +43,22 @@ def scan_findings(case: Case, scan: Volume) -> Iterator[Finding]:
         yield from _value_findings(case.name, path, channel)
     if not case.is_raster:
         yield from _geometry_findings(case, scan.geometry)
+
+
+def source_findings(record: SourceRecord, name: str, found: Sequence[Finding]) -> Iterator[Finding]:
+    """What a source left open of position or size, as noted at the import: the study's own files cannot tell it.
+
+    Args:
+        record: where the scan came from.
+        name: the case.
+        found: what its files told; what its header lacks is not said twice.
+    """
+    told = any(_NO_POSITION in finding.message for finding in found)
+    for note in record.notes:
+        if _UNKNOWN.search(note) and not (told and "position" in note):
+            message = f"of {name} it was noted at its import: {note}"
+            todo = "export the scan from its source with position and voxel size, or take sides and sizes with care"
+            yield Finding("note", name, message, todo, "geometry")
 
 
 def label_findings(study: Study, case: Case, label: LabelMap | None, geometry: Geometry) -> Iterator[Finding]:
@@ -123,7 +147,7 @@ def _stated_findings(name: str, path: Path) -> Iterator[Finding]:
         todo = "programs that read the qform will see the scan elsewhere; see which is right and write it to both"
         yield Finding("warning", name, message, todo, "geometry")
     if stated.qform is None and stated.sform is None:
-        message = f"{path} states no position in the world, so which side is left is a guess"
+        message = f"{path} {_NO_POSITION}, so which side is left is a guess"
         todo = "export the scan from its source with a position, or make sure that all scans lie alike"
         yield Finding("note", name, message, todo, "geometry")
 
