@@ -64,7 +64,9 @@ def by_modality(files: Sequence[Path], wanted: Sequence[str] | None = None) -> C
     modalities = [m for m in (order or MODALITIES) if order or any(m in scan for scan in scans.values())]
     cases = {}
     for (folder, name), scan in found.items():
-        cases[folder, name] = tuple(_channel(scan, str(m), name) for m in modalities)
+        there = ",".join(str(m) for m in modalities if m in scan)
+        advice = f"choose the channels, such as --channels {there}" if len(scan) > 1 else f"move {name} away"
+        cases[folder, name] = tuple(_channel(scan, str(m), name, advice) for m in modalities)
     taken = {path for scan in found.values() for path in scan.values()}
     rest = tuple(file for file in files if file not in taken)
     return ChannelGroups(tuple(wanted or (str(m) for m in modalities)), cases, rest)
@@ -74,7 +76,8 @@ def by_table(source: Path, table: Mapping[str, str]) -> ChannelGroups:
     """Gather files by one pattern a channel, such as ``{"t1": "*_t1.nii.gz", "flair": "*_flair.nii.gz"}``.
 
     What the last ``*`` of a pattern stands for is the name of the scan, so ``t1/*.nii.gz`` and ``*/t1.nii.gz`` serve
-    as well. Patterns are looked up in the source, upper and lower case told apart.
+    as well. Patterns are looked up in the source, upper and lower case told apart; one without a folder that fits no
+    file there is looked up in the folders of the source, where there is one folder a scan.
 
     Raises:
         InputError: a pattern cannot be used or fits nothing, a scan lacks a channel, or two files are the same channel.
@@ -87,7 +90,7 @@ def by_table(source: Path, table: Mapping[str, str]) -> ChannelGroups:
         for name, file in named:
             _add(scans.setdefault(name, {}), channel, file)
     cases = {
-        (source, name): tuple(_channel(scan, channel, name) for channel in table)
+        (source, name): tuple(_channel(scan, channel, name, "leave its pattern out") for channel in table)
         for name, scan in sorted(scans.items())
     }
     return ChannelGroups(tuple(table), cases, ())
@@ -104,11 +107,12 @@ def _matches(source: Path, channel: str, pattern: str) -> list[tuple[str, Path]]
     place = max(index for index, part in enumerate(parts) if "*" in part)
     head, _, tail = parts[place].rpartition("*")
     naming = re.compile(f"{re.escape(head).replace(re.escape('*'), '.*')}(?P<name>.+){re.escape(tail)}")
-    found = []
-    for file in without_data_files(sorted(source.glob("/".join(parts)))):
-        match = naming.fullmatch(file.relative_to(source).parts[place])
-        if match and file.is_file() and not file.name.startswith(".") and is_readable(file):
-            found.append((match["name"], file))
+    found: list[tuple[str, Path]] = []
+    for folder in ("", "[!.]*/") if len(parts) == 1 else ("",):
+        for file in without_data_files(sorted(source.glob(folder + "/".join(parts))) if not found else ()):
+            match = naming.fullmatch(file.relative_to(source).parts[place + folder.count("/")])
+            if match and file.is_file() and not file.name.startswith(".") and is_readable(file):
+                found.append((match["name"], file))
     if not found:
         raise InputError(f"--channels {channel}={pattern} fits no scan in {source}; correct the pattern")
     return found
@@ -120,10 +124,10 @@ def _add(scan: dict[str, Path], channel: str, file: Path) -> None:
     scan[channel] = file
 
 
-def _channel(scan: Mapping[str, Path], channel: str, name: str) -> Path:
+def _channel(scan: Mapping[str, Path], channel: str, name: str, advice: str) -> Path:
     if channel not in scan:
         raise InputError(
             f"the scan {name} has no channel {channel} beside {next(iter(scan.values()))}, which others have; add it, "
-            f"or choose the channels, such as --channels {','.join(f'{c}=*_{c}.nii.gz' for c in scan)}"
+            f"or {advice}"
         )
     return scan[channel]

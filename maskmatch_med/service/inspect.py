@@ -13,10 +13,10 @@ import torch
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
-from maskmatch_med.io.cases import FoundScans, find_scans
+from maskmatch_med.io.cases import CaseFiles, FoundScans, find_scans
 from maskmatch_med.io.dicom import DicomSeries, find_series, is_dicom
 from maskmatch_med.io.formats import ReadOptions, check_file, is_folder
-from maskmatch_med.io.volumes import read_header, read_stored
+from maskmatch_med.io.volumes import as_float32, read_header, read_stored
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
 from maskmatch_med.study import Study
@@ -57,7 +57,22 @@ def _folder_rows(found: FoundScans) -> list[tuple[str, str]]:
     channels = ", ".join(found.channel_names) or str(len(cases[0].channels))
     rows += [("Channels", channels)] if len(cases[0].channels) > 1 else []
     rows += [("Labels", str(len(found.labels)))] if found.labels else []
-    return rows + [("Note", note) for note in found.notes]
+    refused = _refusals(cases)
+    if len(refused) == len(cases):
+        raise InputError(refused[0])
+    return rows + [("Refused", text) for text in refused] + [("Note", note) for note in found.notes]
+
+
+def _refusals(cases: Sequence[CaseFiles]) -> list[str]:
+    """Why scans cannot be read, as far as their headers tell, one sentence each."""
+    refused = []
+    for case in cases:
+        try:
+            for path in case.channels if case.series is None else ():
+                read_header(path)
+        except InputError as error:
+            refused.append(str(error))
+    return refused
 
 
 def _model_rows(folder: ModelFolder) -> list[tuple[str, str]]:
@@ -97,6 +112,9 @@ def _scan_rows(path: Path) -> list[tuple[str, str]]:
     stored = read_stored(path, ReadOptions(frames=(0,) if header.frames > 1 else None, magnitude=True))
     rows = [("Format", header.format), ("Stored as", header.dtype), *_grid_rows(header.geometry)]
     rows.append(("Channels", f"{header.channels}, the colours" if header.channels > 1 else "1"))
+    as_float32(stored.array, path)
+    if header.dtype.startswith("complex"):
+        rows.append(("Complex", "refused by import and predict unless --magnitude is given, which was taken here"))
     of = ""
     if header.frames > 1:
         rows[-1] = ("Frames", f"{header.frames} along a fourth axis; which are channels is said with --frames 0,1,…")

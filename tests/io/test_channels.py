@@ -102,3 +102,20 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, table, message):
         by_table(tmp_path, table)
     with pytest.raises(InputError, match="needs a folder"):
         by_table(tmp_path / "a_1.nii.gz", table)
+
+
+def test_the_advice_for_a_missing_channel_works_for_one_folder_a_scan(tmp_path):
+    _touch(tmp_path / "s", *(f"p1/p1_{channel}.nii.gz" for channel in ("t1", "t2", "flair")))
+    _touch(tmp_path / "s", *(f"p2/p2_{channel}.nii.gz" for channel in ("t1", "flair")))
+    with pytest.raises(InputError, match=r"p2 has no channel t2 .*such as --channels t1,flair$"):
+        find_scans([tmp_path / "s"])
+    found = find_scans([tmp_path / "s"], channels=("t1", "flair"))
+    assert [[path.name for path in case.channels] for case in found.cases] == [
+        ["p1_t1.nii.gz", "p1_flair.nii.gz"],
+        ["p2_t1.nii.gz", "p2_flair.nii.gz"],
+    ]
+    table = by_table(tmp_path / "s", {"a": "*_flair.nii.gz", "b": "*_t1.nii.gz"})
+    assert {name: [p.name for p in paths] for (_, name), paths in table.cases.items()} == {
+        "p1": ["p1_flair.nii.gz", "p1_t1.nii.gz"],
+        "p2": ["p2_flair.nii.gz", "p2_t1.nii.gz"],
+    }

@@ -62,6 +62,7 @@ def test_frames_colours_complex_values_and_nan_are_told(tmp_path):
     rows = dict(info(tmp_path / "x.nii")[1])
     assert rows["Stored as"] == "complex64"
     assert rows["Intensities"].startswith("5 to 5")
+    assert "--magnitude" in rows["Complex"]
     colours = np.zeros((2, 2, 2), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / "x.nii")
     assert dict(info(tmp_path / "x.nii")[1])["Channels"] == "3, the colours"
@@ -132,3 +133,20 @@ def test_without_the_permission_to_read(shared_data, tmp_path):
 def test_no_such_path():
     with pytest.raises(InputError, match="there is no file"):
         info("/nowhere/at/all.nii")
+
+
+def test_what_import_refuses_is_refused_or_told(tmp_path, capfd):
+    big = tmp_path / "big.nii"
+    nib.save(nib.Nifti1Image(np.full((2, 2, 2), 1 << 40), np.eye(4), dtype=np.int64), big)
+    assert _exit_code(big, capfd) == 2
+    nib.save(nib.Nifti1Image(np.full((2, 2, 2), 1e39), np.eye(4)), big)
+    assert _exit_code(big, capfd) == 2
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("a.nii", "b.nii"):
+        (folder / name).write_text("no scan")
+    assert _exit_code(folder, capfd) == 2
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), folder / "b.nii")
+    rows = info(folder)[1]
+    assert [text for name, text in rows if name == "Refused" and "a.nii" in text]
+    assert _exit_code(folder, capfd) == 0
