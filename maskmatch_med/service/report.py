@@ -83,7 +83,8 @@ def report(path: Path | str, out: Path | None = None, request: ReportRequest | N
 
 def _of_study(study: Study, request: ReportRequest) -> ReportData:
     overview = look_at(study, request.progress)
-    models = reported.models_of(study)[-_MOST_MODELS:]
+    found = reported.models_of(study)
+    models, older = found[-_MOST_MODELS:], found[:-_MOST_MODELS]
     folders = [study.predictions_dir / model.root.name for model in models]
     folders += sorted(p for p in study.predictions_dir.glob("*") if p not in folders)
     scored = _scored([folder for folder in folders if reported.holds_predictions(folder)], study, request)
@@ -91,7 +92,7 @@ def _of_study(study: Study, request: ReportRequest) -> ReportData:
     facts = [
         ("Scans", str(len(overview.scans))),
         ("Labelled", f"{states['complete']} complete, {states['partial']} in part"),
-        ("Models", ", ".join(model.root.name for model in models) or "none yet"),
+        ("Models", ", ".join(model.root.name for model in found) or "none yet"),
     ]
     data = ReportData(
         title=overview.name,
@@ -101,6 +102,7 @@ def _of_study(study: Study, request: ReportRequest) -> ReportData:
         curves={model.root.name: read_log(model.log_path) for model in models},
         costs=[reported.cost(model, study.predictions_dir / model.root.name) for model in models],
         next_steps=_next_steps(study, models),
+        cautions=_left_out(study, older, len(found)),
     )
     return _with_results(data, scored, study, request)
 
@@ -175,7 +177,7 @@ def _with_results(
         data,
         headlines=[*data.headlines, *_headlines(evaluations)],
         evaluations=evaluations,
-        cautions=reported.cautions(scored, study, request.reference),
+        cautions=[*data.cautions, *reported.cautions(scored, study, request.reference)],
         predicted={part.name: part.volumes(classes) for part in scored if part.evaluation is None},
         pictures=reported.pictures(scored, images),
         classes=classes,
@@ -188,6 +190,17 @@ def _headlines(evaluations: Mapping[str, Evaluation]) -> list[Headline]:
     return [
         Headline(name, f"{found.mean_dice:.3f}", f"mean Dice, {len(found.cases)} cases")
         for name, found in list(evaluations.items())[:4]
+    ]
+
+
+def _left_out(study: Study, older: list[ModelFolder], count: int) -> list[str]:
+    """What the page does not show of the models, as more of them would not be told apart."""
+    if not older:
+        return []
+    names = ", ".join(model.root.name for model in older)
+    return [
+        f"Learning curves and times are shown of the {count - len(older)} newest of {count} models, not of {names}: "
+        f"`maskmatch report {study.root.name}/models/{older[-1].root.name}` shows one of them."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -119,6 +120,19 @@ def test_a_study_with_a_model_and_its_predictions(tiny_study: Path):
     liver = [float((v.array == 1).sum() * v.geometry.voxel_mm3 / 1000) for v in volumes]
     assert f"{max(liver):.3g}" in text
     assert Study.open(tiny_study).folder.names()
+
+
+def test_models_that_a_page_leaves_out_are_named(tiny_study: Path):
+    for number in range(8):
+        model = add_model(tiny_study, f"m{7 - number}")
+        os.utime(model / "config.json", (1e9 + number, 1e9 + number))
+    text = words(report(tiny_study))
+    assert "shown of the 6 newest of 8 models, not of m7, m6: `maskmatch report study/models/m6` shows" in text
+    shown = [name for name in (f"m{i}" for i in range(8)) if f"{name} maskmatch 3.0 min" in text]
+    assert shown == [f"m{i}" for i in range(6)]
+    shutil.rmtree(tiny_study / "models/m7")
+    shutil.rmtree(tiny_study / "models/m6")
+    assert "newest of" not in words(report(tiny_study))
 
 
 def test_a_model_and_its_folder_of_predictions(tiny_study: Path, tmp_path: Path):
