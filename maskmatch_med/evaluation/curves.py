@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from maskmatch_med.evaluation.figures import PALETTE, dress, legend
+from maskmatch_med.evaluation.figures import INK, PALETTE, dress, legend
 
 Log = Sequence[Mapping[str, Any]]
 _TITLES = {
@@ -20,6 +20,8 @@ _TITLES = {
 }
 _BY_SCALE = "teacher_dice"
 _MOST_POINTS = 1500
+_ROW_SHARE = 0.13
+"""Of a panel's height, what a row of its legend takes."""
 
 
 def curve_figure(logs: Mapping[str, Log]) -> Figure | None:
@@ -88,9 +90,17 @@ def _scales(axes: Axes, log: Log, model: str) -> None:
         step = max(1, -(-len(values) // _MOST_POINTS))
         called, style = ("all scales", "dashed") if name == "ensemble" else (f"scale {name}", "solid")
         axes.plot(times[::step], values[::step], color=PALETTE[rank % len(PALETTE)], linestyle=style, label=called)
-    axes.margins(y=0.3)
     dress(axes, unit, "teacher's Dice by scale" + (f", {model}" if model else ""))
-    legend(axes)
+    _legend_above(axes, len(names))
+
+
+def _legend_above(axes: Axes, count: int) -> None:
+    """A legend in two columns over the curves, which give way to it."""
+    room = _ROW_SHARE * -(-count // 2) + 0.05
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, low + (high - low) / (1 - room))
+    kept = axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left", ncols=2, borderaxespad=0.2)
+    kept.set_in_layout(False)
 
 
 def _curve(axes: Axes, times: list[float], values: list[float], colour: str, model: str) -> None:
