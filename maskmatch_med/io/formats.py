@@ -99,6 +99,7 @@ class Header:
         geometry: the grid.
         frames: entries along a fourth axis; 1 where there is none.
         channels: numbers a voxel, 3 where it holds a colour.
+        placed: whether it says how its axes lie in the world.
     """
 
     format: str
@@ -106,6 +107,7 @@ class Header:
     geometry: Geometry
     frames: int = 1
     channels: int = 1
+    placed: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,7 +117,7 @@ def _stated(path: Path) -> tuple[Header, Promise]:
     frames = size[3] if len(size) == 4 else 1 if colour else components
     geometry = _geometry(facts, size, promise.mm_per_unit, path)
     named = f"{'RGBA'[:components]} {dtype}" if colour else dtype
-    return Header(promise.format, named, geometry, frames, 3 if colour else 1), promise
+    return Header(promise.format, named, geometry, frames, 3 if colour else 1, promise.placed), promise
 
 
 def _geometry(facts: dict[str, Any], size: list[int], mm_per_unit: float, path: Path) -> Geometry:

@@ -48,6 +48,7 @@ class Promise:
         value_bytes: of all values, decompressed.
         stored_bytes: of the file that holds the values.
         mm_per_unit: millimetres in its unit of length.
+        placed: whether it states the directions of its axes in the world.
     """
 
     format: str
@@ -55,6 +56,7 @@ class Promise:
     value_bytes: int
     stored_bytes: int
     mm_per_unit: float = 1.0
+    placed: bool = True
 
     def limits(self) -> Limits:
         """What reading it may cost."""
@@ -100,7 +102,8 @@ def _nrrd(path: Path, start: bytes) -> Promise:
     data = _data_file(path, fields.get("data file", fields.get("datafile")))
     stored = _held(path, data, sizes, _NRRD_BYTES[kind], fields["encoding"].lower())
     values = math.prod(sizes) * _NRRD_BYTES[kind]
-    return Promise("NRRD", "NrrdImageIO", values, stored, _unit(path, fields.get("space units", "")))
+    unit = _unit(path, fields.get("space units", ""))
+    return Promise("NRRD", "NrrdImageIO", values, stored, unit, placed={"space", "space directions"} <= set(fields))
 
 
 def _meta(path: Path, start: bytes) -> Promise:
@@ -128,7 +131,8 @@ def _meta(path: Path, start: bytes) -> Promise:
     if encoding == "gzip" and int(fields.get("CompressedDataSize", "0")) > stored:
         raise InputError(f"{path} is cut off: {data.name} is shorter than its header promises; copy or export it anew")
     values = components * math.prod(sizes) * _META_BYTES[number]
-    return Promise("MetaImage", "MetaImageIO", values, stored)
+    placed = bool({"TransformMatrix", "Rotation", "Orientation", "AnatomicalOrientation"} & set(fields))
+    return Promise("MetaImage", "MetaImageIO", values, stored, placed=placed)
 
 
 def _data_file(path: Path, name: str | None) -> Path:

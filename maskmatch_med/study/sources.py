@@ -81,6 +81,8 @@ class SourceReader:
                 notes.append(f"of the {header.frames} frames of {path.name} only {chosen} were taken, counted from 0")
             if header.dtype.startswith("complex"):
                 notes.append(f"{path.name} holds complex values, of which the magnitude was taken")
+            if not header.placed:
+                notes.append(f"{path.name} states no position in the world, so which side is left is a guess")
             if not header.geometry.same_grid(found[0][1].geometry):
                 notes.append(f"{path.name} was resampled to the grid of {case.files[0].name}")
         return tuple(notes)

@@ -369,3 +369,19 @@ def test_archives_and_trees_of_dicom_files(tmp_path):
     found = find_scans([tmp_path / "archives"])
     assert [one.name for one in found.cases] == ["a"]
     assert "its folder inner was not searched" in found.notes[0]
+
+
+def test_scans_that_state_no_position_are_noted_and_check_repeats_it(tmp_path):
+    values = np.random.default_rng(0).integers(0, 99, (5, 4, 3)).astype(np.uint8)
+    (tmp_path / "s").mkdir()
+    text = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 5 4 3\nencoding: raw\n"
+    placed = "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n"
+    for name, more in (("bare", ""), ("placed", placed)):
+        content = (text + more + "\n").encode() + values.tobytes(order="F")
+        (tmp_path / f"s/{name}.nrrd").write_bytes(content)
+    import_scans(tmp_path / "s", tmp_path / "study")
+    study = Study.open(tmp_path / "study")
+    assert study.source("placed").notes == ()
+    assert study.source("bare").notes[0].startswith("bare.nrrd states no position in the world")
+    told = [f for f in check_study(tmp_path / "study") if "states no position" in f.message]
+    assert [f.case for f in told] == ["bare"]
