@@ -9,7 +9,7 @@ COPY constraints.txt ./
 RUN pip install --no-deps --index-url https://download.pytorch.org/whl/cpu "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml README.md LICENSE ./
 COPY maskmatch_med ./maskmatch_med
-COPY maskmatch_app ./maskmatch_app
+COPY app ./app
 RUN pip install -c constraints.txt .
 
 FROM python:3.11-slim

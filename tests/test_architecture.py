@@ -15,7 +15,7 @@ import maskmatch_med
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "maskmatch_med"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-APP = sorted((ROOT / "maskmatch_app").rglob("*.py"))
+APP = sorted((ROOT / "app" / "maskmatch_app").rglob("*.py"))
 SOURCES = MODULES + APP + sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / "notebooks").glob("*.py"))
 PUBLIC = {
     "Case",
