@@ -56,7 +56,7 @@ def words(page: Path) -> str:
 def test_check_writes_a_page_and_nothing_else(tiny_study: Path, tmp_path: Path):
     before = {path: path.stat().st_mtime_ns for path in tiny_study.rglob("*") if path.is_file()}
     (note,) = check_study(tiny_study, page=tmp_path / "new" / "check.html")
-    assert note.message == "left and right were not judged: there are 5 scans, fewer than 8"
+    assert note.message == "left and right were not judged: fewer than 8 scans (5)"
     assert "Check of a study study" in words(tmp_path / "new" / "check.html")
     assert {path: path.stat().st_mtime_ns for path in tiny_study.rglob("*") if path.is_file()} == before
     with pytest.raises(StudyError):

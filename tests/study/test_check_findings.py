@@ -124,11 +124,11 @@ def test_too_few_scans_or_labels_to_judge_their_sides_are_said(study: Study):
     without("history", "{}/*", NAMES[7:])
     (finding,) = found(study, "left/right")
     assert finding.severity == "note"
-    assert finding.message == "left and right of labels were not judged: there are 7 labels, fewer than 8"
+    assert finding.message == "left and right of labels were not judged: fewer than 8 labels (7)"
     without("imagesTr", "{}_0000.nii.gz", NAMES[5:])
     without("sources", "{}.json", NAMES[5:])
     (finding,) = found(study, "left/right")
-    assert finding.message == "left and right were not judged: there are 5 scans, fewer than 8"
+    assert finding.message == "left and right were not judged: fewer than 8 scans (5)"
 
 
 def test_the_signature_of_a_mirrored_scan_is_its_negative():

@@ -139,7 +139,7 @@ def _not_judged(measured: Sequence[Measures]) -> Iterator[Finding]:
     what, count = ("scans", scans) if scans < sides.ENOUGH else ("labels", labels)
     if 0 < count < sides.ENOUGH:
         whose = " of labels" if what == "labels" else ""
-        message = f"left and right{whose} were not judged: there are {count} {what}, fewer than {sides.ENOUGH}"
+        message = f"left and right{whose} were not judged: fewer than {sides.ENOUGH} {what} ({count})"
         todo = "see for yourself that left and right are as in the source"
         yield Finding("note", None, message, todo, _SIDE)
 
