@@ -135,6 +135,10 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 def _channels(text: str | None) -> tuple[str, ...] | dict[str, str] | None:
     """Names ``a,b``, or patterns ``a=*_a.nii.gz,b=*_b.nii.gz``."""
     parts = _names(text)
+    if parts == ():
+        raise InputError(
+            f"--channels {text!r} names no channel; expected names a,b or patterns a=*_a.nii.gz,b=*_b.nii.gz"
+        )
     if parts is None or not any("=" in part for part in parts):
         return parts
     pairs = [part.partition("=") for part in parts]

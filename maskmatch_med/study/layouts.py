@@ -11,7 +11,7 @@ from typing import Any
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import find_cases
 from maskmatch_med.io.cases import files_in, group_channels
-from maskmatch_med.io.formats import strip_extension
+from maskmatch_med.io.formats import check_file, is_folder, strip_extension
 from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.study.pairing import Channels, FoundCase, in_folder, with_label
 from maskmatch_med.study.settings import IGNORE, check_label_names
@@ -51,8 +51,10 @@ def detect(source: Path, labels: Path | None = None, channels: Channels = None) 
     Raises:
         InputError: no scan was found, dataset.json cannot be used, or none of the labels belongs to a scan.
     """
-    if not source.exists():
+    if not source.exists() and not source.is_symlink():
         raise InputError(f"there is no file or folder {source}")
+    if not is_folder(source):
+        check_file(source)
     declared = source / "dataset.json"
     if labels is None and not isinstance(channels, Mapping) and declared.is_file():
         content = _read_json(declared)

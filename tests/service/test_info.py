@@ -150,3 +150,14 @@ def test_what_import_refuses_is_refused_or_told(tmp_path, capfd):
     rows = info(folder)[1]
     assert [text for name, text in rows if name == "Refused" and "a.nii" in text]
     assert _exit_code(folder, capfd) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices, pipes and links of POSIX")
+def test_import_says_what_an_odd_source_is(tmp_path, capfd):
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for source, said in (("pipe.nii.gz", "a device or a pipe"), ("loop", "check the path and its links")):
+        assert main(["import", str(tmp_path / source), str(tmp_path / "study")]) == 2
+        assert said in " ".join(capfd.readouterr().err.split())
+    assert main(["import", str(tmp_path), str(tmp_path / "study"), "--channels", " , "]) == 2
+    assert "names no channel" in capfd.readouterr().err
