@@ -256,7 +256,7 @@ def test_a_compression_without_decoder_is_named(bench: Any, tmp_path: Path) -> N
 def test_cut_off_pixels(bench: Any) -> None:
     paths = bench.series(3)
     cut(paths[1], 0.95)
-    with pytest.raises(InputError, match="the pixels of .* are cut off or missing") as caught:
+    with pytest.raises(InputError, match=r"the pixels of .* are cut off or missing") as caught:
         only(bench.root).read()
     assert str(paths[1]) in str(caught.value)
 
@@ -267,7 +267,7 @@ def test_cut_off_compressed_pixels(shared_data: Path, tmp_path: Path, share: flo
     path = tmp_path / "slice"
     path.write_bytes(source.read_bytes())
     cut(path, share)
-    with pytest.raises(InputError, match="the pixels of .* are cut off or missing") as caught:
+    with pytest.raises(InputError, match=r"the pixels of .* are cut off or missing") as caught:
         only(tmp_path).read()
     assert "\n" not in str(caught.value)
 
