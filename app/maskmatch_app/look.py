@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -31,6 +33,15 @@ def dress() -> None:
 def brand() -> None:
     """The name of the program, above the navigation."""
     st.logo(PICTURES / "logo.svg", size="large")
+
+
+def who_works() -> None:
+    """Ask who works here; the browser keeps the answer as a cookie of this server, for a year."""
+    given = st.text_input("Your name", state.author(), help="It stands beside each label that you make.")
+    if given != state.author():
+        state.set_author(given)
+        cookie = f"{state.AUTHOR_COOKIE}={quote(state.author(), safe='')}; path=/; max-age=31536000; SameSite=Strict"
+        st.html(f"<script>document.cookie = {json.dumps(cookie)};</script>", unsafe_allow_javascript=True)
 
 
 def foot() -> None:

@@ -32,5 +32,6 @@ with st.sidebar:
     ):
         state.leave_study()
         st.switch_page("screens/home.py")
+    look.who_works()
 page.run()
 look.foot()

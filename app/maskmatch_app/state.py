@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import streamlit as st
 
@@ -14,7 +15,11 @@ from maskmatch_med import service
 from maskmatch_med.errors import StudyError
 
 _STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
-_SCAN, _LEFT, _REMOVAL = "scan", "left", "removal"
+_SCAN, _LEFT, _REMOVAL, _AUTHOR = "scan", "left", "removal", "author"
+AUTHOR_COOKIE = "maskmatch_author"
+"""Where the browser keeps the name of who works, percent-encoded."""
+_LONGEST_NAME = 80
+_THIS_COMPUTER = {None, "localhost", "127.0.0.1", "::1"}
 
 
 def shelf() -> Shelf:
@@ -120,6 +125,35 @@ def ask_removal(question: tuple[str, list[service.LabelDefinition]] | None) -> N
 def asked_removal() -> tuple[str, list[service.LabelDefinition]] | None:
     """The question that waits for an answer, and the structures as they shall be."""
     return cast("tuple[str, list[service.LabelDefinition]] | None", st.session_state.get(_REMOVAL))
+
+
+def author() -> str:
+    """The name of who works here, for each label that they make: as they gave it, else the login of this computer.
+
+    On a network the login would be that of the server, so there it is empty until somebody gives a name.
+    """
+    held = st.session_state.get(_AUTHOR)
+    if held is None:
+        alone = st.get_option("server.address") in _THIS_COMPUTER
+        held = unquote(st.context.cookies.get(AUTHOR_COOKIE, "")) or (_login() if alone else "")
+        st.session_state[_AUTHOR] = held = _one_line(held)
+    return str(held)
+
+
+def set_author(name: str) -> None:
+    """Remember who works here."""
+    st.session_state[_AUTHOR] = _one_line(name)
+
+
+def _one_line(name: str) -> str:
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:_LONGEST_NAME]
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
+        return ""
 
 
 def show_scan(name: str) -> None:
