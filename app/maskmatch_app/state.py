@@ -135,7 +135,8 @@ def author() -> str:
     held = st.session_state.get(_AUTHOR)
     if held is None:
         alone = st.get_option("server.address") in _THIS_COMPUTER
-        held = unquote(st.context.cookies.get(AUTHOR_COOKIE, "")) or (_login() if alone else "")
+        kept = st.context.cookies.get(AUTHOR_COOKIE)
+        held = unquote(kept) if isinstance(kept, str) else _login() if alone else ""
         st.session_state[_AUTHOR] = held = _one_line(held)
     return str(held)
 
