@@ -5,7 +5,9 @@ import { Niivue } from "./niivue.js";
 const VIEWS = { axial: "sliceTypeAxial", coronal: "sliceTypeCoronal", sagittal: "sliceTypeSagittal", multi: "sliceTypeMultiplanar", solid: "sliceTypeRender" };
 const AXIS = { axial: 2, coronal: 1, sagittal: 0 };
 const WINDOWS = { soft: [-160, 240], lung: [-1350, 150], bone: [-450, 1050], brain: [0, 80] };
-const KEYS = { a: "axial", c: "coronal", s: "sagittal", m: "multi", 3: "solid" };
+const KEYS = { z: "axial", y: "coronal", x: "sagittal", a: "axial", c: "coronal", s: "sagittal", m: "multi", 3: "solid" };
+const DIFFERENCE = { names: ["only in the new one", "only in the other"], colours: ["#56b4e9", "#d55e00"] };
+const EDITABLE = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=dialog] *";
 
 export class Viewer {
   constructor(root) {
@@ -29,6 +31,11 @@ export class Viewer {
     this.find(".help").onclick = () => this.find(".sheet").toggleAttribute("hidden");
     // Streamlit has keys of its own, such as c and r; none may reach it from here.
     this.find(".desk").addEventListener("keydown", (event) => this.key(event), true);
+    this.outside = (event) => {
+      const target = event.composedPath()[0];
+      if (!this.find(".desk").contains(target) && !target.matches?.(EDITABLE)) this.key(event);
+    };
+    window.addEventListener("keydown", this.outside, true);
   }
 
   // What is asked for while something loads waits for it, so that two scans never load into one another.
@@ -42,6 +49,7 @@ export class Viewer {
       await this.ready;
       if (this.data && this.data.scan === data.scan && JSON.stringify(this.data) === JSON.stringify(data)) return;
       this.data = data;
+      this.tellKeys();
       this.find(".desk").dataset.state = "loading";
       this.say("Loading …");
       const answer = await fetch(data.scan, { method: "HEAD" });
@@ -51,7 +59,7 @@ export class Viewer {
       this.auto = [scan.robust_min ?? scan.cal_min, scan.robust_max ?? scan.cal_max];
       this.find(".window").value = "auto";
       for (const option of this.all(".window [data-ct]")) option.hidden = scan.global_min > -500;
-      this.find(".overlay").replaceChildren(...[...data.overlays, { name: "No overlay", url: "" }].map((one) => new Option(one.name, one.url)));
+      this.find(".overlay").replaceChildren(...[...data.overlays, { name: "No overlay", url: "" }].map((one) => this.option(one)));
       await this.overlay();
       this.look(scan.dimsRAS[3] > 1 ? this.view : "axial");
       this.tell();
@@ -66,12 +74,31 @@ export class Viewer {
     this.find(".opacity").disabled = !url;
     if (!url) return;
     const lay = await this.nv.addVolumeFromUrl({ url, name: "overlay.nii.gz", opacity: 1 });
-    const { names, colours } = this.data;
+    const kind = this.kind();
+    if (kind === "uncertainty") {
+      const whole = lay.global_max > 1.5 ? 255 : 1;
+      [lay.cal_min, lay.cal_max, lay.colormap] = [0.08 * whole, 0.75 * whole, "inferno"];
+    } else {
+      this.colourLabels(lay, kind === "difference" ? DIFFERENCE : this.data);
+    }
+    this.opacity();
+    this.nv.updateGLVolume();
+  }
+
+  option({ name, url, kind }) {
+    const made = new Option(name, url);
+    made.dataset.kind = kind || "";
+    return made;
+  }
+
+  kind() {
+    return this.find(".overlay").selectedOptions[0]?.dataset.kind || "";
+  }
+
+  colourLabels(lay, { names, colours }) {
     const shade = (at) => [0, ...colours.map((colour) => parseInt(colour.slice(at, at + 2), 16))];
     const values = [0, ...names.map((_, index) => index + 1)];
     lay.setColormapLabel({ R: shade(1), G: shade(3), B: shade(5), A: values.map((v) => (v ? 255 : 0)), I: values, labels: ["background", ...names] });
-    this.opacity();
-    this.nv.updateGLVolume();
   }
 
   look(view) {
@@ -132,20 +159,47 @@ export class Viewer {
     const voxel = this.voxelOfFile(ras);
     const value = scan.getValue(...ras, scan.frame4D);
     const mm = [...this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true)].slice(0, 3).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
-    const label = this.nv.volumes.length > 1 ? Math.round(this.nv.volumes[1].getValue(...ras, 0)) : 0;
+    const [word, shade] = this.under(ras);
     this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
-    this.find(".what").textContent = label ? this.data.names[label - 1] || `label ${label}` : "";
-    this.find(".what").style.setProperty("--shade", (label && this.data.colours[label - 1]) || "transparent");
+    this.find(".what").textContent = word;
+    this.find(".what").style.setProperty("--shade", shade);
     if (this.view in AXIS) {
       const slider = this.find(".slice");
       [slider.max, slider.value] = [scan.dimsRAS[AXIS[this.view] + 1] - 1, ras[AXIS[this.view]]];
     }
   }
 
+  // What the overlay says of a voxel, in words, and its colour.
+  under(ras) {
+    const lay = this.nv.volumes[1];
+    const value = lay ? lay.getValue(...ras, 0) : 0;
+    if (!value) return ["", "transparent"];
+    if (this.kind() === "uncertainty") return [`uncertainty ${Math.round((100 * value) / (lay.global_max > 1.5 ? 255 : 1))} %`, "transparent"];
+    const { names, colours } = this.kind() === "difference" ? DIFFERENCE : this.data;
+    const label = Math.round(value);
+    return [names[label - 1] || `label ${label}`, colours[label - 1] || "transparent"];
+  }
+
+  // The page may give keys a meaning of its own; those come before the viewer's.
+  tellKeys() {
+    const rows = Object.entries(this.data.keys || {}).map(([key, word]) => {
+      const row = document.createElement("tr");
+      for (const text of [key.toUpperCase(), word]) row.append(Object.assign(document.createElement("td"), { textContent: text }));
+      return row;
+    });
+    this.find(".sheet .own").replaceChildren(...rows);
+  }
+
   key(event) {
     event.stopPropagation();
     if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(event.target.tagName)) return;
     const pressed = event.key.toLowerCase();
+    const word = this.data?.keys?.[pressed];
+    if (word !== undefined && !event.repeat) {
+      event.preventDefault();
+      this.pressed(word);
+      return;
+    }
     const acts = { "?": () => this.find(".help").click(), escape: () => this.find(".sheet").setAttribute("hidden", ""), r: () => this.find(".side").click(), o: () => this.hide(), arrowup: () => this.step(1), arrowdown: () => this.step(-1), pageup: () => this.step(10), pagedown: () => this.step(-10) };
     const act = pressed in KEYS ? () => this.look(KEYS[pressed]) : acts[pressed];
     if (!act || !this.nv.volumes.length) return;
@@ -167,6 +221,7 @@ export class Viewer {
   }
 
   close() {
+    window.removeEventListener("keydown", this.outside, true);
     const context = this.find("canvas").getContext("webgl2");
     this.nv.cleanup();
     context?.getExtension("WEBGL_lose_context")?.loseContext();
