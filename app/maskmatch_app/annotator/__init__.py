@@ -55,6 +55,7 @@ def viewer(
         The word of the key that was just pressed; None where none was.
     """
     data = {
+        "desk": "Reader",
         "scan": scan,
         "overlays": [{"name": one.name, "url": one.url, "kind": one.kind} for one in overlays],
         "names": list(names),

@@ -1,19 +1,21 @@
-// Mounts the viewer. This runs again whenever its data change; the viewer stays, and loads only another scan.
-const viewers = new WeakMap();
+// Mounts a desk: the viewer or the painter, as the data say. This runs again whenever its data change; the desk stays, and
+// loads only another scan.
+const desks = new WeakMap();
 
 export default function (component) {
   const { parentElement, data, setTriggerValue } = component;
-  let viewer = viewers.get(parentElement);
-  if (!viewer) {
-    viewer = import(`${window.location.origin}/annotator/viewer.js`).then(({ Viewer }) => new Viewer(parentElement));
-    viewers.set(parentElement, viewer);
+  let desk = desks.get(parentElement);
+  if (!desk) {
+    const file = data.desk === "Painter" ? "painter" : "reader";
+    desk = import(`${window.location.origin}/annotator/${file}.js`).then((made) => new made[data.desk](parentElement));
+    desks.set(parentElement, desk);
   }
-  viewer.then((one) => {
-    one.pressed = (word) => setTriggerValue("pressed", word);
+  desk.then((one) => {
+    one.tellPage = setTriggerValue;
     one.show(data);
   });
   return () => {
-    viewers.delete(parentElement);
-    viewer.then((one) => one.close());
+    desks.delete(parentElement);
+    desk.then((one) => one.close());
   };
 }

@@ -1,228 +1,249 @@
-// The scan viewer: the only file that knows NiiVue. It shows one scan with one overlay and tells the voxel under the
-// crosshair in the order of the file, so that what is read here is what any other program finds at that index.
+// The only file that knows NiiVue. It shows one scan with one overlay and one drawing, and speaks of places in voxels of
+// the file, so that what is read or painted here is what any other program finds at that index.
 import { Niivue } from "./niivue.js";
+import { Order } from "./order.js";
 
 const VIEWS = { axial: "sliceTypeAxial", coronal: "sliceTypeCoronal", sagittal: "sliceTypeSagittal", multi: "sliceTypeMultiplanar", solid: "sliceTypeRender" };
-const AXIS = { axial: 2, coronal: 1, sagittal: 0 };
+const ACROSS = { axial: 2, coronal: 1, sagittal: 0 };
 const WINDOWS = { soft: [-160, 240], lung: [-1350, 150], bone: [-450, 1050], brain: [0, 80] };
-const KEYS = { z: "axial", y: "coronal", x: "sagittal", a: "axial", c: "coronal", s: "sagittal", m: "multi", 3: "solid" };
-const DIFFERENCE = { names: ["only in the new one", "only in the other"], colours: ["#56b4e9", "#d55e00"] };
-const EDITABLE = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=dialog] *";
+const RGB24 = 128;
 
 export class Viewer {
-  constructor(root) {
-    this.find = (name) => root.querySelector(name);
-    this.all = (name) => [...root.querySelectorAll(name)];
-    this.view = "multi";
+  constructor(canvas, moved) {
+    Object.assign(this, { canvas, view: "multi" });
     this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], crosshairWidth: 0.25, dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: false });
-    this.nv.onLocationChange = () => this.tell();
-    this.ready = this.nv.attachToCanvas(this.find("canvas"));
-    this.turn = Promise.resolve();
-    this.wire();
+    this.nv.onLocationChange = moved;
+    this.ready = this.nv.attachToCanvas(canvas);
   }
 
-  wire() {
-    for (const door of this.all("[data-view]")) door.onclick = () => this.look(door.dataset.view);
-    this.find(".window").onchange = (event) => this.window(event.target.value);
-    this.find(".overlay").onchange = () => this.inTurn(() => this.overlay());
-    this.find(".opacity").oninput = () => this.opacity();
-    this.find(".side").onclick = () => this.radiological(!this.nv.opts.isRadiologicalConvention);
-    this.find(".slice").oninput = (event) => this.go(Number(event.target.value));
-    this.find(".help").onclick = () => this.find(".sheet").toggleAttribute("hidden");
-    // Streamlit has keys of its own, such as c and r; none may reach it from here.
-    this.find(".desk").addEventListener("keydown", (event) => this.key(event), true);
-    this.outside = (event) => {
-      const target = event.composedPath()[0];
-      if (!this.find(".desk").contains(target) && !target.matches?.(EDITABLE)) this.key(event);
-    };
-    window.addEventListener("keydown", this.outside, true);
+  get scan() {
+    return this.nv.volumes[0];
   }
 
-  // What is asked for while something loads waits for it, so that two scans never load into one another.
-  inTurn(work) {
-    this.turn = this.turn.then(work).catch((error) => this.say(`This scan cannot be shown: ${error.message || error}`));
-    return this.turn;
+  // Load a scan. `shape` and `factors` say how the copy at `url` was reduced, where it was.
+  async open(url, shape = null, factors = [1, 1, 1]) {
+    await this.ready;
+    const answer = await fetch(url, { method: "HEAD" });
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}; reload the page`);
+    this.bitmap = null;
+    await this.nv.loadVolumes([{ url, name: "scan.nii.gz", colormap: "gray" }]);
+    const scan = this.scan;
+    const copy = [...scan.hdr.dims].slice(1, 4);
+    this.order = new Order({ start: [...scan.img2RASstart], step: [...scan.img2RASstep], dims: [...scan.dimsRAS].slice(1, 4), copy, shape: shape || copy, factors });
+    this.auto = [scan.robust_min ?? scan.cal_min, scan.robust_max ?? scan.cal_max];
+    this.isColour = scan.hdr.datatypeCode === RGB24;
+    this.isFlat = scan.dimsRAS[3] === 1;
+    this.isCt = scan.global_min <= -500;
   }
 
-  show(data) {
-    return this.inTurn(async () => {
-      await this.ready;
-      if (this.data && this.data.scan === data.scan && JSON.stringify(this.data) === JSON.stringify(data)) return;
-      this.data = data;
-      this.tellKeys();
-      this.find(".desk").dataset.state = "loading";
-      this.say("Loading …");
-      const answer = await fetch(data.scan, { method: "HEAD" });
-      if (!answer.ok) throw new Error(`the server answered ${answer.status}; reload the page`);
-      await this.nv.loadVolumes([{ url: data.scan, name: "scan.nii.gz", colormap: "gray" }]);
-      const scan = this.nv.volumes[0];
-      this.auto = [scan.robust_min ?? scan.cal_min, scan.robust_max ?? scan.cal_max];
-      this.find(".window").value = "auto";
-      for (const option of this.all(".window [data-ct]")) option.hidden = scan.global_min > -500;
-      this.find(".overlay").replaceChildren(...[...data.overlays, { name: "No overlay", url: "" }].map((one) => this.option(one)));
-      await this.overlay();
-      this.look(scan.dimsRAS[3] > 1 ? this.view : "axial");
-      this.tell();
-      this.say("");
-      this.find(".desk").dataset.state = "ready";
-    });
-  }
-
-  async overlay() {
+  async lay(url, paint) {
     while (this.nv.volumes.length > 1) this.nv.removeVolumeByIndex(1);
-    const url = this.find(".overlay").value;
-    this.find(".opacity").disabled = !url;
     if (!url) return;
-    const lay = await this.nv.addVolumeFromUrl({ url, name: "overlay.nii.gz", opacity: 1 });
-    const kind = this.kind();
-    if (kind === "uncertainty") {
-      const whole = lay.global_max > 1.5 ? 255 : 1;
-      [lay.cal_min, lay.cal_max, lay.colormap] = [0.08 * whole, 0.75 * whole, "inferno"];
-    } else {
-      this.colourLabels(lay, kind === "difference" ? DIFFERENCE : this.data);
-    }
-    this.opacity();
+    paint(await this.nv.addVolumeFromUrl({ url, name: "overlay.nii.gz", opacity: 1 }));
     this.nv.updateGLVolume();
   }
 
-  option({ name, url, kind }) {
-    const made = new Option(name, url);
-    made.dataset.kind = kind || "";
-    return made;
+  // What the overlay holds at the crosshair; 0 where there is none.
+  overlaid() {
+    const lay = this.nv.volumes[1];
+    return lay ? lay.getValue(...this.voxelShown(), 0) : 0;
   }
 
-  kind() {
-    return this.find(".overlay").selectedOptions[0]?.dataset.kind || "";
-  }
-
-  colourLabels(lay, { names, colours }) {
-    const shade = (at) => [0, ...colours.map((colour) => parseInt(colour.slice(at, at + 2), 16))];
-    const values = [0, ...names.map((_, index) => index + 1)];
-    lay.setColormapLabel({ R: shade(1), G: shade(3), B: shade(5), A: values.map((v) => (v ? 255 : 0)), I: values, labels: ["background", ...names] });
+  overlayOpacity(share) {
+    if (this.nv.volumes.length > 1) this.nv.setOpacity(1, share);
   }
 
   look(view) {
     this.view = view;
     this.nv.setSliceType(this.nv[VIEWS[view]]);
-    for (const door of this.all("[data-view]")) door.setAttribute("aria-pressed", String(door.dataset.view === view));
-    const flat = view in AXIS;
-    this.find(".slice").disabled = !flat;
-    this.tell();
+    this.resample();
+  }
+
+  // The file axis across the plane in view; null where more than one is in view, or none.
+  plane() {
+    return this.view in ACROSS ? this.order.axis[ACROSS[this.view]] : null;
   }
 
   window(name) {
-    const scan = this.nv.volumes[0];
-    const [low, high] = WINDOWS[name] || (name === "full" ? [scan.global_min, scan.global_max] : this.auto);
-    [scan.cal_min, scan.cal_max] = [low, high];
+    [this.scan.cal_min, this.scan.cal_max] = WINDOWS[name] || (name === "full" ? [this.scan.global_min, this.scan.global_max] : this.auto);
     this.nv.updateGLVolume();
   }
 
-  opacity() {
-    if (this.nv.volumes.length > 1) this.nv.setOpacity(1, Number(this.find(".opacity").value) / 100);
+  get isRadiological() {
+    return this.nv.opts.isRadiologicalConvention;
   }
 
-  radiological(on) {
+  set isRadiological(on) {
     this.nv.setRadiologicalConvention(on);
-    this.find(".side").textContent = on ? "Right on the left" : "Left on the left";
   }
 
-  go(slice) {
-    const at = this.voxelRas();
-    at[AXIS[this.view]] = slice;
-    this.nv.scene.crosshairPos = this.nv.vox2frac(at);
+  // The voxel of the file under the crosshair.
+  voxel() {
+    return this.order.inside(this.order.toFile(this.broken()));
+  }
+
+  voxelShown() {
+    return this.broken().map((n, i) => Math.min(this.order.dims[i] - 1, Math.max(0, Math.round(n))));
+  }
+
+  broken() {
+    return [...this.nv.scene.crosshairPos].map((n, i) => n * this.order.dims[i] - 0.5);
+  }
+
+  mm() {
+    return [...this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true)].slice(0, 3);
+  }
+
+  goTo(voxel) {
+    const place = this.order.fromFile(voxel);
+    this.nv.scene.crosshairPos = place.map((n, i) => (n + 0.5) / this.order.dims[i]);
+    this.resample();
     this.nv.drawScene();
-    this.tell();
+    this.nv.onLocationChange();
   }
 
-  step(by) {
-    const slider = this.find(".slice");
-    if (!slider.disabled) this.go(Math.min(Number(slider.max), Math.max(0, Number(slider.value) + by)));
+  // How many slices the plane in view has, and which is in view, counted the way the viewer's axis runs.
+  slices() {
+    const axis = this.plane();
+    if (axis === null) return null;
+    const count = this.order.shape[axis];
+    const at = this.voxel()[axis];
+    return { count, at: this.flipped(axis) ? count - 1 - at : at };
   }
 
-  voxelRas() {
-    const dims = this.nv.volumes[0].dimsRAS;
-    return [...this.nv.frac2vox(this.nv.scene.crosshairPos)].map((n, axis) => Math.min(dims[axis + 1] - 1, Math.max(0, Math.round(n))));
+  goToSlice(n) {
+    const axis = this.plane();
+    if (axis === null) return;
+    const count = this.order.shape[axis];
+    const voxel = this.voxel();
+    const kept = Math.min(count - 1, Math.max(0, n));
+    voxel[axis] = this.flipped(axis) ? count - 1 - kept : kept;
+    this.goTo(voxel);
   }
 
-  // NiiVue turns voxels into its own order; its start and step lead back to where the file keeps them.
-  voxelOfFile(ras) {
-    const scan = this.nv.volumes[0];
-    const at = scan.img2RASstart.reduce((a, b) => a + b, 0) + ras.reduce((sum, n, axis) => sum + n * scan.img2RASstep[axis], 0);
-    const [, nx, ny] = scan.hdr.dims;
-    return [at % nx, Math.floor(at / nx) % ny, Math.floor(at / (nx * ny))];
+  flipped(axis) {
+    return this.order.flip[this.order.axis.indexOf(axis)];
   }
 
-  tell() {
-    const scan = this.nv.volumes[0];
-    if (!scan) return;
-    const ras = this.voxelRas();
-    const voxel = this.voxelOfFile(ras);
-    const value = scan.getValue(...ras, scan.frame4D);
-    const mm = [...this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true)].slice(0, 3).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
-    const [word, shade] = this.under(ras);
-    this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
-    this.find(".what").textContent = word;
-    this.find(".what").style.setProperty("--shade", shade);
-    if (this.view in AXIS) {
-      const slider = this.find(".slice");
-      [slider.max, slider.value] = [scan.dimsRAS[AXIS[this.view] + 1] - 1, ras[AXIS[this.view]]];
+  // The value of the scan at a voxel of the file, by its number; brightness where it is a picture in colour.
+  valueAt(number) {
+    const { shape, copy, factors } = this.order;
+    const at = [number % shape[0], Math.floor(number / shape[0]) % shape[1], Math.floor(number / (shape[0] * shape[1]))];
+    const [x, y, z] = at.map((n, a) => Math.min(copy[a] - 1, Math.floor(n / factors[a])));
+    const k = x + copy[0] * (y + copy[1] * z);
+    const { img, hdr } = this.scan;
+    if (this.isColour) return 0.299 * img[3 * k] + 0.587 * img[3 * k + 1] + 0.114 * img[3 * k + 2];
+    return (hdr.scl_slope || 1) * img[k] + (hdr.scl_inter || 0);
+  }
+
+  // The plane under a point of the window: the file axis across it, its slice, where points lie in voxels of the file
+  // (also beyond its edge), and points for places. Null over the solid view and beside the planes.
+  pick(clientX, clientY) {
+    const [x, y] = this.pixels(clientX, clientY);
+    for (let i = 0; i < this.nv.screenSlices.length; i += 1) {
+      if (this.nv.screenSlices[i].axCorSag > 2 || this.nv.screenXY2TextureFrac(x, y, i)[0] < 0) continue;
+      return this.planeOf(i);
     }
+    return null;
   }
 
-  // What the overlay says of a voxel, in words, and its colour.
-  under(ras) {
-    const lay = this.nv.volumes[1];
-    const value = lay ? lay.getValue(...ras, 0) : 0;
-    if (!value) return ["", "transparent"];
-    if (this.kind() === "uncertainty") return [`uncertainty ${Math.round((100 * value) / (lay.global_max > 1.5 ? 255 : 1))} %`, "transparent"];
-    const { names, colours } = this.kind() === "difference" ? DIFFERENCE : this.data;
-    const label = Math.round(value);
-    return [names[label - 1] || `label ${label}`, colours[label - 1] || "transparent"];
+  planeOf(i) {
+    const tile = this.nv.screenSlices[i];
+    const [left, top, width, height] = tile.leftTopWidthHeight;
+    const middle = [left + width / 2, top + height / 2];
+    const place = (x, y) => this.order.toFile([...this.nv.screenXY2TextureFrac(x, y, i, false)].map((n, k) => n * this.order.dims[k] - 0.5));
+    const start = place(...middle);
+    const right = place(middle[0] + width / 8, middle[1]).map((n, a) => (n - start[a]) / (width / 8));
+    const down = place(middle[0], middle[1] + height / 8).map((n, a) => (n - start[a]) / (height / 8));
+    const axis = this.order.axis[2 - tile.axCorSag];
+    const slice = this.voxel()[axis];
+    const across = [0, 1, 2].filter((a) => a !== axis);
+    const [u, v] = across;
+    const area = right[u] * down[v] - down[u] * right[v];
+    return {
+      axis,
+      slice,
+      at: (clientX, clientY) => {
+        const [dx, dy] = this.pixels(clientX, clientY).map((n, k) => n - middle[k]);
+        return start.map((n, a) => (a === axis ? slice : n + dx * right[a] + dy * down[a]));
+      },
+      // Pixels of the canvas element for a place, and for one voxel along each axis of the plane.
+      pointOf: (voxel) => {
+        const [du, dv] = [voxel[u] - start[u], voxel[v] - start[v]];
+        return [middle[0] + (du * down[v] - dv * down[u]) / area, middle[1] + (dv * right[u] - du * right[v]) / area].map((n) => n / this.nv.uiData.dpr);
+      },
+      across,
+    };
   }
 
-  // The page may give keys a meaning of its own; those come before the viewer's.
-  tellKeys() {
-    const rows = Object.entries(this.data.keys || {}).map(([key, word]) => {
-      const row = document.createElement("tr");
-      for (const text of [key.toUpperCase(), word]) row.append(Object.assign(document.createElement("td"), { textContent: text }));
-      return row;
+  pixels(clientX, clientY) {
+    const box = this.canvas.getBoundingClientRect();
+    return [(clientX - box.left) * this.nv.uiData.dpr, (clientY - box.top) * this.nv.uiData.dpr];
+  }
+
+  // Begin a drawing; `code(number, stripe)` tells the colour number of each voxel of the file.
+  draw(code, colours) {
+    this.code = code;
+    this.nv.createEmptyDrawing();
+    this.bitmap = this.nv.drawBitmap;
+    this.colours(colours);
+    this.resample(true);
+  }
+
+  // The colours of the drawing: [red, green, blue, alpha] from 1 on.
+  colours(table) {
+    const column = (k) => [0, ...table.map((colour) => colour[k])];
+    this.nv.drawLut = { lut: new Uint8ClampedArray(1024), labels: Array(256).fill("") };
+    table.forEach((colour, n) => this.nv.drawLut.lut.set(colour, 4 * (n + 1)));
+    this.nv.drawLut.labels = column(0).map(String);
+    this.nv.updateGLVolume();
+  }
+
+  drawOpacity(share) {
+    this.nv.setDrawOpacity(share);
+  }
+
+  // Take over what changed in a box of the file; the picture follows with the next frame.
+  refresh(box) {
+    if (!this.bitmap || !box) return;
+    this.sampleInto(this.order.boxOf(box));
+    this.redraw();
+  }
+
+  // On a reduced copy what is shown of a block depends on the crosshair; look at all of it again where that has moved.
+  resample(always = false) {
+    if (!this.bitmap) return;
+    const place = JSON.stringify([this.plane(), this.voxel().map((n, a) => n % this.order.factors[a])]);
+    const isWhole = this.order.factors.every((f) => f === 1);
+    if (!always && (isWhole || place === this.sampledAt)) return;
+    this.sampledAt = place;
+    this.sampleInto({ low: [0, 0, 0], high: this.order.dims });
+    this.redraw();
+  }
+
+  sampleInto({ low, high }) {
+    this.order.sample(this.bitmap, { low, high }, this.order.tables(this.voxel(), this.plane()), this.code);
+    const gl = this.nv.gl;
+    gl.activeTexture(gl.TEXTURE7);
+    gl.bindTexture(gl.TEXTURE_3D, this.nv.drawTexture);
+    const [nx, ny] = this.order.dims;
+    const how = { UNPACK_ALIGNMENT: 1, UNPACK_ROW_LENGTH: nx, UNPACK_IMAGE_HEIGHT: ny, UNPACK_SKIP_PIXELS: low[0], UNPACK_SKIP_ROWS: low[1], UNPACK_SKIP_IMAGES: low[2] };
+    for (const [name, n] of Object.entries(how)) gl.pixelStorei(gl[name], n);
+    gl.texSubImage3D(gl.TEXTURE_3D, 0, ...low, ...high.map((n, i) => n - low[i]), gl.RED, gl.UNSIGNED_BYTE, this.bitmap);
+    for (const name of Object.keys(how).slice(1)) gl.pixelStorei(gl[name], 0);
+  }
+
+  redraw() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = null;
+      this.nv.drawScene();
     });
-    this.find(".sheet .own").replaceChildren(...rows);
-  }
-
-  key(event) {
-    event.stopPropagation();
-    if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(event.target.tagName)) return;
-    const pressed = event.key.toLowerCase();
-    const word = this.data?.keys?.[pressed];
-    if (word !== undefined && !event.repeat) {
-      event.preventDefault();
-      this.pressed(word);
-      return;
-    }
-    const acts = { "?": () => this.find(".help").click(), escape: () => this.find(".sheet").setAttribute("hidden", ""), r: () => this.find(".side").click(), o: () => this.hide(), arrowup: () => this.step(1), arrowdown: () => this.step(-1), pageup: () => this.step(10), pagedown: () => this.step(-10) };
-    const act = pressed in KEYS ? () => this.look(KEYS[pressed]) : acts[pressed];
-    if (!act || !this.nv.volumes.length) return;
-    event.preventDefault();
-    act();
-  }
-
-  hide() {
-    const slider = this.find(".opacity");
-    const now = Number(slider.value);
-    slider.value = now ? 0 : this.kept || 50;
-    this.kept = now || this.kept;
-    this.opacity();
-  }
-
-  say(text) {
-    this.find(".message").textContent = text;
-    if (text.startsWith("This")) this.find(".desk").dataset.state = "failed";
   }
 
   close() {
-    window.removeEventListener("keydown", this.outside, true);
-    const context = this.find("canvas").getContext("webgl2");
+    cancelAnimationFrame(this.frame);
+    const context = this.canvas.getContext("webgl2");
     this.nv.cleanup();
     context?.getExtension("WEBGL_lose_context")?.loseContext();
   }

@@ -1,0 +1,107 @@
+// What the viewer and the painter share: the bar of views, window, slice and sides, the line below the picture, the
+// sheet of keys, and the order in which things load.
+import { Viewer } from "./viewer.js";
+
+const VIEW_KEYS = { z: "axial", y: "coronal", x: "sagittal", a: "axial", c: "coronal", s: "sagittal", m: "multi" };
+const EDITABLE = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=dialog] *";
+
+export class Desk {
+  constructor(root) {
+    this.find = (name) => root.querySelector(name);
+    this.all = (name) => [...root.querySelectorAll(name)];
+    this.viewer = new Viewer(this.find("canvas"), () => this.tell());
+    this.turn = Promise.resolve();
+    this.wire();
+  }
+
+  wire() {
+    for (const door of this.all("[data-view]")) door.onclick = () => this.look(door.dataset.view);
+    this.find(".window").onchange = (event) => this.viewer.window(event.target.value);
+    this.find(".opacity").oninput = () => this.opacity();
+    this.find(".side").onclick = () => this.swapSides();
+    this.find(".slice").oninput = (event) => this.viewer.goToSlice(Number(event.target.value));
+    this.find(".help").onclick = () => this.find(".sheet").toggleAttribute("hidden");
+    // Streamlit has keys of its own, such as c and r; none may reach it from here.
+    this.find(".desk").addEventListener("keydown", (event) => this.key(event), true);
+    this.outside = (event) => {
+      const target = event.composedPath()[0];
+      if (!this.find(".desk").contains(target) && !target.matches?.(EDITABLE)) this.key(event);
+    };
+    window.addEventListener("keydown", this.outside, true);
+  }
+
+  // What is asked for while something loads waits for it, so that two scans never load into one another.
+  inTurn(work) {
+    this.turn = this.turn.then(work).catch((error) => this.fail(`This scan cannot be shown: ${error.message || error}`));
+    return this.turn;
+  }
+
+  look(view) {
+    this.viewer.look(view);
+    for (const door of this.all("[data-view]")) door.setAttribute("aria-pressed", String(door.dataset.view === view));
+    this.find(".slice").disabled = this.viewer.plane() === null;
+    this.tell();
+  }
+
+  swapSides() {
+    this.viewer.isRadiological = !this.viewer.isRadiological;
+    this.find(".side").textContent = this.viewer.isRadiological ? "Right on the left" : "Left on the left";
+  }
+
+  step(by) {
+    const slices = this.viewer.slices();
+    if (slices) this.viewer.goToSlice(slices.at + by);
+  }
+
+  // What stands in the line below the picture.
+  tell() {
+    if (!this.viewer.order) return;
+    const voxel = this.viewer.voxel();
+    const [nx, ny] = this.viewer.order.shape;
+    const value = this.viewer.valueAt(voxel[0] + nx * (voxel[1] + ny * voxel[2]));
+    const mm = this.viewer.mm().map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
+    this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
+    const [word, shade] = this.under();
+    this.find(".what").textContent = word;
+    this.find(".what").style.setProperty("--shade", shade);
+    const slices = this.viewer.slices();
+    if (slices) [this.find(".slice").max, this.find(".slice").value] = [slices.count - 1, slices.at];
+  }
+
+  key(event) {
+    event.stopPropagation();
+    if (event.ctrlKey || event.metaKey || event.altKey || event.composedPath()[0].matches?.("input:not([type=range]), select")) return;
+    const act = this.viewer.order && this.acts(event.key.toLowerCase(), event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  // What a key does; both desks have these.
+  acts(pressed) {
+    if (pressed in VIEW_KEYS) return () => this.look(VIEW_KEYS[pressed]);
+    return { "?": () => this.find(".help").click(), escape: () => this.find(".sheet").setAttribute("hidden", ""), r: () => this.swapSides(), arrowup: () => this.step(1), arrowdown: () => this.step(-1), pageup: () => this.step(10), pagedown: () => this.step(-10) }[pressed];
+  }
+
+  hide() {
+    const slider = this.find(".opacity");
+    const now = Number(slider.value);
+    slider.value = now ? 0 : this.kept || 50;
+    this.kept = now || this.kept;
+    this.opacity();
+  }
+
+  say(text) {
+    this.find(".message").textContent = text;
+  }
+
+  fail(text) {
+    this.say(text);
+    this.find(".desk").dataset.state = "failed";
+  }
+
+  close() {
+    window.removeEventListener("keydown", this.outside, true);
+    this.viewer.close();
+  }
+}
