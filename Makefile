@@ -1,14 +1,15 @@
 # Targets work on a bare machine with Python 3.11 and make; everything is installed into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app demo test proof install lint format notebooks docker clean
+.PHONY: help app demo test proof browser install lint format notebooks docker clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 WORKERS ?= 2
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+# The tests in the browser share one worker.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 # The first interpreter that is at least 3.11 and can make a virtual environment; PYTHON=… overrides it.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -23,11 +24,14 @@ demo: $(RUNTIME)  ## generate a study, train on 4 labels, score, write demo/ ane
 app: $(RUNTIME)  ## open the app in the browser; STUDY=… shows one study alone
 	$(BIN)/maskmatch app $(STUDY)
 
-test: lint  ## what every change must pass: format, lint, types, import contracts, default tests
+test: lint browser  ## what every change must pass: format, lint, types, import contracts, default tests
 	$(PYTEST)
 
-proof: $(DEV)  ## the long proofs, up to an hour
+proof: $(DEV) browser  ## the long proofs, up to an hour
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m proof
+
+browser: $(DEV)  ## find Chromium for the tests in the browser, else install it; they are skipped where that fails
+	@$(BIN)/python tests/browser/chromium.py
 
 install: $(DEV)  ## make or refresh .venv with everything for development
 
