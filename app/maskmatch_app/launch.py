@@ -83,7 +83,9 @@ def _config(launch: Launch) -> dict[str, Any]:
         "runner.magicEnabled": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
+        "client.allowedOrigins": [],
         "global.developmentMode": False,
         "logger.hideWelcomeMessage": True,
     }

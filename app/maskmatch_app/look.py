@@ -49,6 +49,16 @@ def foot() -> None:
     st.html('<div class="mm-foot">Research use, not a medical device. Scans and labels stay on this computer.</div>')
 
 
+def read_only(root: Path) -> None:
+    """Say that a study can be looked at only, where it may not be written."""
+    if not service.may_write(root):
+        st.warning(
+            "This study may only be looked at: its folder cannot be written. What is painted, added or trained here "
+            "cannot be saved.",
+            icon=":material/lock:",
+        )
+
+
 def state_cards(page: service.StudyPage) -> None:
     """How many scans are in each state, as numbers and as a bar."""
     states, total = page.states, len(page.scans)

@@ -4,7 +4,6 @@ from maskmatch_med.evaluation import EvaluateOptions
 from maskmatch_med.planning import describe as describe_plan
 from maskmatch_med.service.apply import PredictRequest, evaluate, names_in_splits, predict
 from maskmatch_med.service.browse import (
-    NextStep,
     Round,
     ScanEntry,
     StudyPage,
@@ -12,6 +11,7 @@ from maskmatch_med.service.browse import (
     is_study,
     label_history,
     make_demo_study,
+    may_write,
     studies_in,
     study_stamp,
 )
@@ -51,6 +51,7 @@ from maskmatch_med.service.label import (
     start_from_prediction,
 )
 from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
+from maskmatch_med.service.next_step import NextStep, next_step
 from maskmatch_med.service.report import ReportRequest, report
 from maskmatch_med.study import ImportOptions, LabelDefinition, export_study, import_scans, repair_study
 
@@ -92,7 +93,9 @@ __all__ = [
     "label_definitions",
     "label_history",
     "make_demo_study",
+    "may_write",
     "names_in_splits",
+    "next_step",
     "open_draft",
     "open_study",
     "pause_job",

@@ -1,10 +1,12 @@
-"""Look at a study as people do: a row a scan, how far the work is, and what to do next."""
+"""Look at a study as people do: a row a scan, and how far the work is."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +20,6 @@ from maskmatch_med.study.importing import Progress
 from maskmatch_med.volume import Shape3
 
 ScanState = Literal["labelled", "accepted", "partial", "predicted", "none"]
-StepKind = Literal["add", "define", "label", "train", "predict", "review"]
 _LABEL_ENDING = ".nii.gz"
 
 
@@ -36,6 +37,7 @@ class ScanEntry:
         group: the patient group; None where it stands alone.
         predicted_by: names of the models with a prediction of it.
         label_version: of its current label; None where it has none.
+        labelled_at: when that was made, UTC in ISO 8601.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ScanEntry:
     group: str | None
     predicted_by: tuple[str, ...]
     label_version: str | None
+    labelled_at: str | None
 
 
 @dataclass(frozen=True)
@@ -55,28 +58,15 @@ class Round:
 
     Args:
         model: its name.
-        labelled: labels it learnt from.
+        labelled: labels it was given, those held out to check it on among them.
         dice: mean validation Dice; None where nothing was held out.
+        begun: when its training began or went on the last time, UTC in ISO 8601.
     """
 
     model: str
     labelled: int
     dice: float | None
-
-
-@dataclass(frozen=True)
-class NextStep:
-    """What to do now.
-
-    Args:
-        kind: which door it is.
-        title: in a few words, for a button.
-        text: why, in a sentence.
-    """
-
-    kind: StepKind
-    title: str
-    text: str
+    begun: str
 
 
 @dataclass(frozen=True)
@@ -104,15 +94,16 @@ class StudyPage:
         """How many scans are in each state."""
         return Counter(scan.state for scan in self.scans)
 
-    @property
-    def next_step(self) -> NextStep:
-        """The one thing that brings the study forward most."""
-        return _next_step(self)
-
 
 def is_study(root: Path) -> bool:
     """Whether a folder holds a study."""
     return (root / "dataset.json").is_file() and (root / "sources").is_dir()
+
+
+def may_write(root: Path) -> bool:
+    """Whether a study, or the folder in which it is to be made, may be written; the mount counts as well."""
+    place = root if root.exists() else root.parent
+    return os.access(place, os.W_OK)
 
 
 def studies_in(folder: Path) -> list[Path]:
@@ -202,6 +193,7 @@ def _entry(case: Case, predictions: dict[str, tuple[str, ...]]) -> ScanEntry:
         group=case.group,
         predicted_by=predicted_by,
         label_version=case.label.version if case.label else None,
+        labelled_at=case.label.created if case.label else None,
     )
 
 
@@ -219,29 +211,10 @@ def _rounds(study: Study) -> Iterable[Round]:
             metrics = model.metrics()
         except MaskMatchError:
             continue
-        if metrics.get("finished"):
+        if metrics:
             scores = [float(value) for value in (metrics.get("validation") or {}).values()]
             dice = sum(scores) / len(scores) if scores else None
-            yield Round(model.root.name, int(metrics.get("data", {}).get("labelled", 0)), dice)
-
-
-def _next_step(page: StudyPage) -> NextStep:
-    states, scans = page.states, len(page.scans)
-    learnable = states["labelled"] + states["accepted"] + states["partial"]
-    waiting = states["none"] + states["predicted"]
-    if not scans:
-        return NextStep("add", "Add scans", "The study holds no scan yet.")
-    if not learnable:
-        return NextStep(
-            "label", "Label the first scan", f"None of the {scans} scans has a label yet; a few are enough."
-        )
-    newest = page.rounds[-1] if page.rounds else None
-    if newest is None or newest.labelled < states["labelled"] + states["accepted"]:
-        known = f"{learnable} of {scans} scans have a label"
-        return NextStep("train", "Train a model", f"{known}; training learns from the other {waiting} as well.")
-    if states["none"]:
-        return NextStep("predict", "Segment the rest", f"{newest.model} has not yet segmented {states['none']} scans.")
-    if states["predicted"]:
-        left = states["predicted"]
-        return NextStep("review", "Review the segmentations", f"{left} segmentations of {newest.model} wait for eyes.")
-    return NextStep("add", "Add more scans", f"All {scans} scans have a label.")
+            counts = metrics.get("data", {})
+            labelled = int(counts.get("labelled", 0)) + int(counts.get("validation", 0))
+            begun = datetime.fromtimestamp(model.config_path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
+            yield Round(model.root.name, labelled, dice, begun)

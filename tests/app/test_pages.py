@@ -98,7 +98,7 @@ def test_a_new_study_is_made_with_its_first_scans(folder: Path) -> None:
 def test_home_counts_the_scans_and_names_the_next_step(with_study: Path) -> None:
     app = _run()
     assert app.title[0].value == "tiny"
-    assert "Train a model" in _text(app)
+    assert "2 of 5 scans have a label" in _text(app)
     assert "Train a model" in [button.label for button in app.button]
     html = _text(app)
     assert "<b>5</b><span>Scans</span>" in html

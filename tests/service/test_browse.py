@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import nibabel
@@ -45,31 +43,6 @@ def test_states_follow_labels_and_predictions(tiny_study: Path) -> None:
     _write_prediction(tiny_study, "m", third.name, np.zeros(third.shape, np.uint8))
     states = {scan.name: scan.state for scan in browse(tiny_study).scans}
     assert (states[first.name], states[second.name], states[third.name]) == ("partial", "accepted", "predicted")
-
-
-def test_the_next_step_goes_round_the_loop(tiny_study: Path) -> None:
-    assert browse(tiny_study).next_step.kind == "train"
-    _write_model(tiny_study, "m", labelled=2, dice=0.5)
-    page = browse(tiny_study)
-    assert page.next_step.kind == "predict"
-    assert [(one.model, one.labelled, one.dice) for one in page.rounds] == [("m", 2, 0.5)]
-    unlabelled = [scan for scan in page.scans if scan.state == "none"]
-    for scan in unlabelled:
-        _write_prediction(tiny_study, "m", scan.name, np.zeros(scan.shape, np.uint8))
-    assert browse(tiny_study).next_step.kind == "review"
-    study = Study.open(tiny_study)
-    for scan in unlabelled:
-        study.add_label(scan.name, np.zeros(scan.shape, np.uint8), source="model accepted", complete=True)
-    assert browse(tiny_study).next_step.kind == "train"
-    _write_model(tiny_study, "n", labelled=5, dice=0.6)
-    assert browse(tiny_study).next_step.kind == "add"
-
-
-def test_a_study_without_labels_asks_for_one_and_an_empty_one_for_scans(tmp_path: Path, tiny_study: Path) -> None:
-    empty = Study.create(tmp_path / "empty", channel_names=("image",), label_names={"background": 0, "a": 1})
-    assert browse(empty.root).next_step.kind == "add"
-    empty.add_case("one", next((tiny_study / "imagesTr").iterdir()))
-    assert browse(empty.root).next_step.kind == "label"
 
 
 def test_the_stamp_changes_with_labels_and_predictions(tiny_study: Path) -> None:
@@ -146,12 +119,3 @@ def _write_prediction(root: Path, model: str, name: str, values: np.ndarray) -> 
     folder = root / "predictions" / model
     folder.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(values, affine), folder / f"{name}.nii.gz")
-
-
-def _write_model(root: Path, name: str, *, labelled: int, dice: float) -> None:
-    folder = root / "models" / name
-    folder.mkdir(parents=True)
-    shutil.copy(root / "plan.json", folder / "plan.json")
-    (folder / "config.json").write_text("{}")
-    metrics = {"finished": True, "data": {"labelled": labelled}, "validation": {"a": dice - 0.1, "b": dice + 0.1}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))

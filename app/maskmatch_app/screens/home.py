@@ -1,14 +1,21 @@
 """Home: how far the study is, and what to do next."""
 
+from pathlib import Path
+
 import streamlit as st
 
-from maskmatch_app import look, state
+from maskmatch_app import failures, look, state
 from maskmatch_app.shelf import DEMO, is_study_name
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
-# The page of each next step; scans are added, and labels brought in, on the page of the scans.
-_DOORS = {"train": "train", "predict": "train", "review": "view"}
+# The page of each next step, and what stands on its button where an arrow would say too little.
+_DOORS = {
+    **dict.fromkeys(("train", "wait", "failed", "paused", "predict"), "train"),
+    **{"add": "scans", "label": "label", "review": "review", "export": "results"},
+}
+_ICONS = {"wait": ":material/hourglass_top:", "failed": ":material/error:", "export": ":material/download:"}
+_WATCH_S = 5.0
 
 
 def welcome() -> None:
@@ -64,16 +71,34 @@ def new_study() -> None:
         st.switch_page("screens/scans.py")
 
 
-def next_step(page: service.StudyPage) -> None:
-    """The one large button."""
-    step = page.next_step
-    with st.container(border=True):
-        st.caption("NEXT STEP")
-        text, door = st.columns([3, 1], vertical_alignment="center")
-        text.subheader(step.title, anchor=False)
-        text.markdown(step.text)
-        if door.button(step.title, type="primary", icon=":material/arrow_forward:", width="stretch"):
-            st.switch_page(f"screens/{_DOORS.get(step.kind, 'scans')}.py")
+def now(root: Path) -> None:
+    """How far the study is, and the one large button; looked at anew while work runs."""
+    page = state.study_page()
+    if page is None:
+        st.rerun()
+    look.state_cards(page)
+    step = service.next_step(root, page)
+    with st.container(border=True, key="next step"):
+        text, door = st.columns([3, 2], vertical_alignment="center")
+        text.caption("Next step")
+        text.markdown(look.plain(step.text))
+        icon = _ICONS.get(step.kind, ":material/arrow_forward:")
+        if door.button(step.title, type="primary", icon=icon, width="stretch", key="go"):
+            go(root, step)
+
+
+def go(root: Path, step: service.NextStep) -> None:
+    """Open the door of a step; what the step can start by itself is started."""
+    if step.kind == "predict" and step.model is not None:
+        try:
+            service.queue_prediction(root, step.model)
+        except (MaskMatchError, OSError) as error:
+            st.error(look.plain(failures.in_words(error)), icon=":material/error:")
+            return
+    if step.scan is not None:
+        state.show_scan(step.scan)
+    there = Path(__file__).with_name(f"{_DOORS[step.kind]}.py").is_file()
+    st.switch_page(f"screens/{_DOORS[step.kind] if there else 'view'}.py")
 
 
 def rounds(page: service.StudyPage) -> None:
@@ -97,8 +122,8 @@ def rounds(page: service.StudyPage) -> None:
     st.vega_lite_chart(spec=chart)
 
 
-study = state.study_page()
-if study is None and state.study_root() is None:
+root, study = state.study_root(), state.study_page()
+if root is None:
     welcome()
 elif study is None or not study.scans:
     st.title(state.study_key() or "", anchor=False)
@@ -107,9 +132,9 @@ elif study is None or not study.scans:
         st.switch_page("screens/scans.py")
 else:
     st.title(state.study_key() or study.name, anchor=False)
-    st.caption(f"Structures: {', '.join(study.structures)} · Channels: {', '.join(study.channels)}")
-    look.state_cards(study)
-    next_step(study)
+    st.caption(look.plain(f"Structures: {', '.join(study.structures)} · Channels: {', '.join(study.channels)}"))
+    look.read_only(root)
+    st.fragment(now, run_every=_WATCH_S)(root)
     st.subheader("Scans", anchor=False)
     look.strip(study.scans[:6])
     rounds(study)
