@@ -53,8 +53,25 @@ def browser(playwright: Any, program: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Watch]]:
-    """Opens pages, each in a window of its own; ends the test where one asked elsewhere or complained."""
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers of folders, and ends them with the test."""
+    started: list[Server] = []
+
+    def start(folder: Path, *more: str, **environment: str) -> Server:
+        started.append(Server(folder, more=more, environment=environment).start())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def open_page(
+    browser: Any, serve: Callable[..., Server], request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[], Watch]]:
+    """Opens pages, each in a window of its own; fails the test where one asked elsewhere or complained."""
+    del serve  # its servers outlive the pages
     opened: list[Watch] = []
 
     def new() -> Watch:
@@ -79,20 +96,6 @@ def open_page(browser: Any, request: pytest.FixtureRequest, tmp_path: Path) -> I
 def watch(open_page: Callable[[], Watch]) -> Watch:
     """One page."""
     return open_page()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers of folders, and ends them with the test."""
-    started: list[Server] = []
-
-    def start(folder: Path, *more: str, **environment: str) -> Server:
-        started.append(Server(folder, more=more, environment=environment).start())
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
