@@ -18,8 +18,10 @@ from maskmatch_med.jobs.inside import PROGRESS, STOP, VARIABLE
 from maskmatch_med.jobs.job import WISHED, Job, Status
 from maskmatch_med.jobs.processes import start_detached
 from maskmatch_med.jobs.queue import JobQueue, now
+from maskmatch_med.jobs.turns import Ticket, Turns, this_process
 
 _POLL_S = 0.2
+_TURN_POLL_S = 0.5
 _WAIT_FOR_OTHER_S = 5.0
 _PROGRAM = """
 import pathlib, sys
@@ -34,13 +36,40 @@ DIED = (
 )
 
 
-def work_through(queue: JobQueue) -> None:
-    """Run the jobs until none waits."""
-    while (job := _next(queue)) is not None:
+def work_through(queue: JobQueue, turns: Turns | None = None) -> None:
+    """Run the jobs until none waits; each waits for its turn among the studies of this machine."""
+    turns, study = turns or Turns(), queue.root.parent
+    while any(job.status in {"waiting", "running"} for job in queue.jobs()):
+        ticket = turns.draw(study, this_process())
+        try:
+            if _wait_for_turn(queue, turns) and (job := _next(queue)) is not None:
+                _work_on(queue, job, turns, ticket)
+        finally:
+            if ticket is not None:
+                turns.give_back(ticket)
+
+
+def _wait_for_turn(queue: JobQueue, turns: Turns) -> bool:
+    """Wait for the other studies; False where meanwhile nothing waits any more. A command that runs is not held up."""
+    while True:
+        states = {job.status for job in queue.jobs()}
+        if "running" in states or turns.before(queue.root.parent) is None:
+            return True
+        if "waiting" not in states:
+            return False
+        time.sleep(_TURN_POLL_S)
+
+
+def _work_on(queue: JobQueue, job: Job, turns: Turns, ticket: Ticket | None) -> None:
+    """Run a job's commands one after another, or take over the one that runs."""
+    while job.status == "running":
         if job.state.pid is None:
             job = _start(queue, job)
+        if ticket is not None and (process := job.state.process) is not None:
+            ticket = turns.keep(ticket, process)
         if job.status == "running":
             _watch(queue, job)
+            job = queue.job(job.id)
 
 
 def _next(queue: JobQueue) -> Job | None:

@@ -139,11 +139,23 @@ class Objective:
     def teach(self, teacher: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, PseudoLabels]:
         """The weak view of the unlabelled scans (U, C, *patch) and the teacher's targets for it."""
         draw = self._draw(len(batch.unlabelled), generator)
-        weights = {scale: w for scale, w in self.reliability.weights(self.config.pseudo_labels.gate).items() if w > 0}
-        members = self._members(teacher, batch.unlabelled, draw, tuple(weights))
-        inside = apply_spatial(batch.inside.float(), draw, self.plan.patch_vox, nearest=True)[:, 0] > 0.5
-        pseudo = PseudoLabels.from_probabilities(average_scales(members, weights), inside)
+        pseudo = self.pseudo_labels(teacher, batch.unlabelled, batch.inside, draw)
         return apply_spatial(batch.unlabelled, draw, self.plan.patch_vox), pseudo
+
+    @torch.no_grad()
+    def pseudo_labels(self, teacher: nn.Module, source: Tensor, inside: Tensor, draw: SpatialDraw) -> PseudoLabels:
+        """What the teacher says of one view of source crops, over the scales that count at present.
+
+        Args:
+            teacher: the network to ask.
+            source: (U, C, *source) images.
+            inside: (U, 1, *source) bool, false outside the scan.
+            draw: the view.
+        """
+        weights = {scale: w for scale, w in self.reliability.weights(self.config.pseudo_labels.gate).items() if w > 0}
+        members = self._members(teacher, source, draw, tuple(weights))
+        valid = apply_spatial(inside.float(), draw, self.plan.patch_vox, nearest=True)[:, 0] > 0.5
+        return PseudoLabels.from_probabilities(average_scales(members, weights), valid)
 
     @torch.no_grad()
     def measure_scales(self, teacher: nn.Module, batch: Batch, generator: Generator) -> None:

@@ -52,6 +52,11 @@ class ModelFolder:
         return self.root / "log.jsonl"
 
     @property
+    def microscope_dir(self) -> Path:
+        """What the teacher said of a few unlabelled scans over the training."""
+        return self.root / "microscope"
+
+    @property
     def card_path(self) -> Path:
         """The model card."""
         return self.root / "MODEL_CARD.md"

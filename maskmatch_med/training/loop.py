@@ -20,6 +20,7 @@ from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm
 from maskmatch_med.training.budget import Budget
 from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.log import Report, RunLog
+from maskmatch_med.training.microscope import Microscope, Moment
 from maskmatch_med.training.validation import Validator
 
 _LOG_SECONDS = 2.0
@@ -38,6 +39,7 @@ class LoopParts:
         state_path: where to keep the state to resume from.
         data: a hash of the scans and labels, kept with the state.
         validate: scores the teacher, or None where nothing is held out.
+        microscope: looks at the teacher's pseudo-labels, or None where the recipe has none.
         stop_requested: asked before every step.
         report: receives progress.
     """
@@ -49,6 +51,7 @@ class LoopParts:
     state_path: Path
     data: str
     validate: Validator | None
+    microscope: Microscope | None
     stop_requested: Callable[[], bool]
     report: Report
 
@@ -88,6 +91,8 @@ class TrainingLoop:
             self._rounds, once = parts.validate.fit_into(self.teacher.network, parts.budget.seconds, wanted)
             parts.budget.reserve = 2.0 + 1.5 * once
         self._rounds_done = int(parts.budget.progress(self.iteration, self.first_elapsed) * self._rounds)
+        if parts.microscope is not None:
+            parts.microscope.begin(self._moment())
         with Prefetcher(parts.sampler, self.iteration) as crops:
             while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
                 if parts.stop_requested():
@@ -99,11 +104,14 @@ class TrainingLoop:
                 self._log(log, losses, progress)
                 self._save_when_due()
                 self._validate_when_due(log)
+                self._look_when_due()
         if self.iteration == 0 and not finished:
             raise StoppedError("stopped before the first iteration; nothing was trained")
         if self.iteration == 0:
             raise TrainingError("the time was used up before the first iteration; give more minutes")
         self.save()
+        if parts.microscope is not None:
+            parts.microscope.look_last(self._ask_teacher, self._moment())
         if finished and parts.validate is not None:
             self._validate(log, parts.validate)
         return finished
@@ -176,6 +184,16 @@ class TrainingLoop:
         }
         log.write(line)
         self.parts.report({"event": "validate", **line})
+
+    def _look_when_due(self) -> None:
+        """Let the teacher say what it sees in a few unlabelled scans, and keep time for the last of these looks."""
+        if (microscope := self.parts.microscope) is not None:
+            microscope.look_when_due(self._ask_teacher, self._moment())
+            self.parts.budget.reserve = max(self.parts.budget.reserve, 2.0 + 1.5 * microscope.cost_s)
+
+    def _moment(self) -> Moment:
+        budget = self.parts.budget
+        return Moment(self.iteration, budget.elapsed, budget.progress(self.iteration, self.first_elapsed))
 
     def _save_when_due(self) -> None:
         pause = max(self.config.checkpoint_seconds, min(50 * self._save_cost, _LONGEST_CHECKPOINT_SECONDS))

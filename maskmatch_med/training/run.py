@@ -32,6 +32,7 @@ from maskmatch_med.training.card import model_card
 from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.loop import LoopParts, TrainingLoop
+from maskmatch_med.training.microscope import Microscope
 from maskmatch_med.training.presets import PRESETS
 from maskmatch_med.training.validation import Validator
 
@@ -139,6 +140,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         state_path=folder.state_path,
         data=data_fingerprint(study),
         validate=Validator(split.validation, plan, fabric.device) if split.validation else None,
+        microscope=_microscope(folder, objective, split),
         stop_requested=options.stop_requested,
         report=report,
     )
@@ -172,6 +174,13 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     write_text(folder.card_path, card)
     write_text(folder.metrics_path, json.dumps(metrics, indent=2) + "\n")
     report({"event": "finish", **metrics})
+
+
+def _microscope(folder: ModelFolder, objective: Objective, split: Split) -> Microscope | None:
+    """None for recipes that learn from labels alone: they have no pseudo-labels."""
+    if not split.unlabelled:
+        return None
+    return Microscope(folder.microscope_dir, objective, split.labelled, split.unlabelled)
 
 
 def _memory_mib(device: torch.device) -> float:
