@@ -15,6 +15,8 @@ from maskmatch_med.io.atomic import write_text
 from maskmatch_med.io.labels import UNJUDGED
 
 Judged = Literal["none", "partial", "complete"]
+STARTED_FROM = "started from the prediction of "
+"""How the note of a label version begins that names the model whose prediction it was started from."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -49,6 +51,7 @@ class SourceRecord(_Frozen):
         label_name: file name of the imported label.
         label_sha256: hash of the imported label's bytes.
         mask_colours: how an imported mask's pixels became classes.
+        added: when it was taken in, UTC in ISO 8601; None where that was not noted.
     """
 
     source_name: str
@@ -62,6 +65,7 @@ class SourceRecord(_Frozen):
     label_name: str | None = None
     label_sha256: str | None = None
     mask_colours: MaskColours | None = None
+    added: str | None = None
 
 
 class LabelVersion(_Frozen):
@@ -97,6 +101,12 @@ class LabelVersion(_Frozen):
     def judged(self) -> Judged:
         """Whether all voxels of the scan are judged, or only a part."""
         return "complete" if self.complete else "partial"
+
+    @property
+    def model(self) -> str | None:
+        """The model whose prediction it was started from, as the notes say; None where it was started from none."""
+        told = (note.removeprefix(STARTED_FROM) for note in self.notes if note.startswith(STARTED_FROM))
+        return next(told, None)
 
     def read(self) -> LabelMap:
         """Read the labels: (X, Y, Z) uint8, 255 = not judged."""

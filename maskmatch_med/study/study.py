@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -336,6 +337,7 @@ class Study:
             group=group,
             notes=(*info.notes, *notes),
             frames=info.frames,
+            added=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         save_record(self.folder.sidecar(name), record)
 

@@ -30,6 +30,7 @@ from maskmatch_med.study import FolderLock, Study
 from maskmatch_med.training.budget import Budget
 from maskmatch_med.training.card import model_card
 from maskmatch_med.training.checkpoint import Checkpoint
+from maskmatch_med.training.learnt import LearntFrom, record_learnt
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.loop import LoopParts, TrainingLoop
 from maskmatch_med.training.microscope import Microscope
@@ -64,11 +65,20 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """The cached scans of a run by their part in it."""
+    """The cached scans of a run by their part in it, and which label version each was cached with."""
 
     labelled: list[CachedCase]
     unlabelled: list[CachedCase]
     validation: list[CachedCase]
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def learnt_from(self) -> LearntFrom:
+        """The label versions of the scans by their part, for the study to remember."""
+        return LearntFrom(
+            labelled={case.name: self.versions[case.name] for case in self.labelled},
+            held_out={case.name: self.versions[case.name] for case in self.validation},
+            unlabelled=tuple(case.name for case in self.unlabelled),
+        )
 
     def counts(self) -> dict[str, int]:
         """How many scans play which part."""
@@ -127,6 +137,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     write_text(folder.plan_path, plan.model_dump_json(indent=2) + "\n")
     write_text(folder.config_path, config.model_dump_json(indent=2) + "\n")
     split = split_cases(study, objective, _prepare_report(options))
+    record_learnt(folder.root, split.learnt_from(), options.start_from.root if options.start_from else None)
     torch.manual_seed(config.seed)
     student = build_network(plan)
     if options.start_from is not None:
@@ -232,7 +243,8 @@ def split_cases(study: Study, objective: Objective, report: Report) -> Split:
         )
     held = {case.group or case.name for case in validation}
     loose = [case for case in cached if not case.complete and (case.group or case.name) not in held]
-    return Split(labelled, (loose or labelled) if objective.terms else [], validation)
+    versions = {case.name: case.label.version for case in cases if case.label is not None}
+    return Split(labelled, (loose or labelled) if objective.terms else [], validation, versions)
 
 
 def data_fingerprint(study: Study) -> str:
