@@ -66,6 +66,6 @@ def staging(root: Path) -> Path:
     return root.parent / f".{root.name}.uploads"
 
 
-def arrived(root: Path) -> Path:
-    """The uploads that are whole; the folder has the study's name, which a new study takes from it."""
-    return staging(root) / root.name
+def arrived(root: Path, drop: str = "") -> Path:
+    """Uploads of one drop that are whole; the folder has the study's name, which a new study takes from it."""
+    return staging(root) / drop / root.name

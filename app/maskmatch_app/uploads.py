@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ LARGEST = 1 << 38
 """Bytes of one file, 256 GiB."""
 _SPARE = 1 << 26
 """Bytes of disk to leave free."""
+_QUIET_S = 60.0
+"""After so long without a byte a drop counts as cut short."""
+_FORGOTTEN_S = 7 * 24 * 3600.0
 
 
 class NoSpaceError(Exception):
@@ -44,22 +49,24 @@ class Upload:
         key: what the browser calls it, from its name, size and time, so that a second try finds the first.
         name: its path relative to what was dropped, ``/`` between the parts.
         size: bytes in all.
+        drop: what the browser calls the files that were dropped together, the same when they are dropped again.
 
     Raises:
-        InputError: key, name or size cannot be used.
+        InputError: key, name, size or drop cannot be used.
     """
 
     root: Path
     key: str
     name: str
     size: int
+    drop: str = ""
 
     def __post_init__(self) -> None:
         parts = self.name.split("/")
         good = all(_PART.fullmatch(part) and part[0] != "." and part[-1] not in ". " for part in parts)
         if not good or len(self.name) > 1000:
             raise InputError(f"the file name {self.name!r} cannot be used on every system; rename the file")
-        if not _KEY.fullmatch(self.key):
+        if not _KEY.fullmatch(self.key) or (self.drop and not _KEY.fullmatch(self.drop)):
             raise InputError("the upload has no usable key")
         if not 0 < self.size <= LARGEST:
             raise InputError(f"{self.name} is empty" if self.size == 0 else f"{self.name} is too large")
@@ -67,7 +74,7 @@ class Upload:
     @property
     def target(self) -> Path:
         """Where it lies when it is whole."""
-        return arrived(self.root).joinpath(*self.name.split("/"))
+        return arrived(self.root, self.drop).joinpath(*self.name.split("/"))
 
     @property
     def part(self) -> Path:
@@ -103,23 +110,46 @@ class Upload:
         self.part.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.part.parent).free < self.size - have + _SPARE:
             raise NoSpaceError(f"the disk of the study has no room for {self.name}; free some space and try again")
-        with self.part.open("ab") as stream:
-            async for chunk in chunks:
-                have += len(chunk)
-                if have > self.size:
-                    raise InputError(f"{self.name} has more bytes than announced; the file changed, drop it again")
-                stream.write(chunk)
+        try:
+            with self.part.open("ab") as stream:
+                async for chunk in chunks:
+                    have += len(chunk)
+                    if have > self.size:
+                        raise InputError(f"{self.name} has more bytes than announced; the file changed, drop it again")
+                    stream.write(chunk)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise NoSpaceError(f"the disk became full at {self.name}; free some space and try again") from error
+            raise
         if have == self.size:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self.part.replace(self.target)
         return have
 
+    def forget(self) -> None:
+        """Remove what has arrived of it."""
+        self.part.unlink(missing_ok=True)
+        self.target.unlink(missing_ok=True)
 
-def waiting(root: Path) -> list[Path]:
-    """The whole files that wait to be taken in."""
-    return sorted(path for path in arrived(root).rglob("*") if path.is_file())
+
+def cut_short(root: Path) -> dict[str, list[Path]]:
+    """The whole files of drops that nobody took in, by drop: their page was closed, or their connection broke.
+
+    Empty while anything still arrives.
+    """
+    places = [path for path in staging(root).glob("*") if path.is_dir() and path.name != "parts"]
+    found = {("" if place.name == root.name else place.name): place for place in places}
+    files = {drop: sorted(path for path in place.rglob("*") if path.is_file()) for drop, place in found.items()}
+    parts = list((staging(root) / "parts").glob("*.part"))
+    touched = [path.stat().st_mtime for some in (*files.values(), parts) for path in some]
+    if touched and time.time() - max(touched) < _QUIET_S:
+        return {}
+    return {drop: some for drop, some in files.items() if some}
 
 
-def discard(root: Path) -> None:
-    """Remove the uploads that were taken in; those still on their way stay."""
-    shutil.rmtree(arrived(root), ignore_errors=True)
+def discard(root: Path, drop: str = "") -> None:
+    """Remove the uploads of a drop, and parts that nobody has gone on with for a week; other parts stay."""
+    shutil.rmtree(staging(root) / drop if drop else arrived(root), ignore_errors=True)
+    for part in (staging(root) / "parts").glob("*.part"):
+        if time.time() - part.stat().st_mtime > _FORGOTTEN_S:
+            part.unlink(missing_ok=True)

@@ -93,6 +93,20 @@ def test_an_upload_goes_on_from_where_the_connection_broke(server, token: str) -
     assert (server.folder / ".tiny.uploads" / "tiny" / "cut.nii.gz").read_bytes() == content
 
 
+def test_files_of_a_drop_lie_together_and_can_be_forgotten(server, token: str) -> None:
+    drop, other = "d" * 24, "e" * 24
+    headers = {**_headers(token, "series/a.dcm", 3), "Upload_Drop": drop}
+    assert server.ask(f"/api/tiny/uploads/{KEY}", "PUT", b"abc", **headers).status == 204
+    path = server.folder / ".tiny.uploads" / drop / "tiny" / "series" / "a.dcm"
+    assert path.read_bytes() == b"abc"
+    asked = server.ask(f"/api/tiny/uploads/{KEY}", "HEAD", **{**headers, "Upload_Drop": other})
+    assert asked.headers["upload-offset"] == "0"
+    forgotten = server.ask(f"/api/tiny/uploads/{KEY}", "DELETE", **headers)
+    assert (forgotten.status, path.exists()) == (204, False)
+    wrong = server.ask(f"/api/tiny/uploads/{KEY}", "PUT", b"abc", **{**headers, "Upload_Drop": "../up"})
+    assert wrong.status == 400
+
+
 @pytest.mark.parametrize(
     "name", ["../a.nii", "/a.nii", "a/../../b.nii", "a\\b.nii", ".a.nii", "a//b.nii", "", "a:b", "a.", "x/" * 600 + "a"]
 )

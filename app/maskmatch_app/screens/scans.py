@@ -27,6 +27,30 @@ def take_in(root: Path, source: Path) -> None:
     bar.empty()
 
 
+def take_in_drop(root: Path, drop: str) -> None:
+    """Bring in what was dropped, and forget the upload."""
+    take_in(root, arrived(root, drop))
+    uploads.discard(root, drop)
+    st.rerun()
+
+
+def unfinished(root: Path) -> None:
+    """Ask what shall become of uploads whose page was closed before all had arrived."""
+    for drop, files in uploads.cut_short(root).items():
+        names = listed([path.name for path in files])
+        with st.container(border=True, key=f"unfinished {drop}"):
+            st.markdown(
+                f"**An upload was cut short.** {len(files)} of its files are here whole: {names}. "
+                "Drop the same files again to complete it, or decide about these now."
+            )
+            take, leave, _ = st.columns([2, 2, 4])
+            if take.button("Take these in", key=f"take {drop}", width="stretch"):
+                take_in_drop(root, drop)
+            if leave.button("Discard them", key=f"leave {drop}", width="stretch"):
+                uploads.discard(root, drop)
+                st.rerun()
+
+
 def tell(intake: service.Intake) -> None:
     """What the last drop brought."""
     if intake.added:
@@ -50,11 +74,10 @@ def listed(names: list[str]) -> str:
 def add(root: Path, key: str, opened: bool) -> None:
     """The two ways in: what is dropped here, and a folder on this computer."""
     with st.expander("Add scans", expanded=opened, icon=":material/upload:"):
-        uploader(key, state.token())
-        if uploads.waiting(root):
-            take_in(root, arrived(root))
-            uploads.discard(root)
-            st.rerun()
+        drop = uploader(key, state.token())
+        if drop and arrived(root, drop).is_dir():
+            take_in_drop(root, drop)
+        unfinished(root)
         with st.form("folder", border=False):
             place, door = st.columns([4, 1], vertical_alignment="bottom")
             given = place.text_input("Or a folder on the computer that runs this program", placeholder="/data/scans")

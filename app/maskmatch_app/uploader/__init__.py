@@ -1,4 +1,4 @@
-"""Drag and drop: files go to the disk of the server in chunks, only their number comes back through the page."""
+"""Drag and drop: files go to the disk of the server in chunks; the page gets only the name of the drop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _HERE = Path(__file__).parent
 
 @cache
 def _component() -> Any:
-    html, css, js = ((_HERE / f"uploader.{part}").read_text(encoding="utf-8") for part in ("html", "css", "js"))
+    html, css = ((_HERE / f"uploader.{part}").read_text(encoding="utf-8") for part in ("html", "css"))
+    js = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("files.js", "uploader.js"))
     return st.components.v2.component("maskmatch.uploader", html=html, css=css, js=js)
 
 
-def uploader(study: str, token: str) -> int:
+def uploader(study: str, token: str) -> str:
     """Show where files are dropped.
 
     Args:
@@ -25,10 +26,10 @@ def uploader(study: str, token: str) -> int:
         token: for its routes.
 
     Returns:
-        How many files have just arrived; 0 until all of a drop are there.
+        The name of the drop that has just arrived, all of it that can; empty until then.
     """
     result = _component()(key=f"uploader {study}", data={"study": study, "token": token}, on_arrived_change=_nothing)
-    return int(result.arrived or 0)
+    return str(result.arrived or "")
 
 
 def _nothing() -> None:
