@@ -17,13 +17,14 @@ from maskmatch_med.service.browse import (
 )
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.display import display_label, display_prediction, display_scan, thumbnail_of
+from maskmatch_med.service.history import Event, scan_history
 from maskmatch_med.service.inspect import doctor, info
-from maskmatch_med.service.intake import Intake, Refusal, take_in
+from maskmatch_med.service.intake import Intake, Refusal, remove_scan, take_in
 from maskmatch_med.service.jobs import (
     JobState,
     TrainingOrder,
-    TrainingOutlook,
     job_log,
+    job_log_path,
     job_state,
     job_states,
     pause_job,
@@ -32,7 +33,6 @@ from maskmatch_med.service.jobs import (
     resume_job,
     stop_job,
     training_curve,
-    training_outlook,
     unlabelled_names,
 )
 from maskmatch_med.service.label import (
@@ -44,28 +44,48 @@ from maskmatch_med.service.label import (
     open_draft,
     predicted_labels,
     restore_version,
-    save_idle_labels,
     save_label,
     save_strokes,
     save_strokes_over,
     start_from_prediction,
 )
 from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
+from maskmatch_med.service.microscope import Microscope, microscope, microscope_picture
 from maskmatch_med.service.next_step import NextStep, next_step
+from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
 from maskmatch_med.service.report import ReportRequest, report
-from maskmatch_med.study import ImportOptions, LabelDefinition, export_study, import_scans, repair_study
+from maskmatch_med.service.strokes import (
+    DraftState,
+    PackedDraft,
+    Saved,
+    draft_revision,
+    packed_draft,
+    save_box,
+    save_box_over,
+    save_idle_labels,
+    scan_shape,
+)
+from maskmatch_med.study import Box, ImportOptions, LabelDefinition, Painter, export_study, import_scans, repair_study
 
 __all__ = [
+    "Box",
+    "DraftState",
     "EvaluateOptions",
+    "Event",
     "ImportOptions",
     "Intake",
     "JobState",
     "LabelDefinition",
+    "Microscope",
     "NextStep",
+    "PackedDraft",
+    "Painter",
     "PredictRequest",
+    "PresetOffer",
     "Refusal",
     "ReportRequest",
     "Round",
+    "Saved",
     "ScanEntry",
     "StudyPage",
     "TrainRequest",
@@ -82,36 +102,46 @@ __all__ = [
     "display_prediction",
     "display_scan",
     "doctor",
+    "draft_revision",
     "evaluate",
     "export_study",
     "import_scans",
     "info",
     "is_study",
     "job_log",
+    "job_log_path",
     "job_state",
     "job_states",
     "label_definitions",
     "label_history",
     "make_demo_study",
     "may_write",
+    "microscope",
+    "microscope_picture",
     "names_in_splits",
     "next_step",
     "open_draft",
     "open_study",
+    "packed_draft",
     "pause_job",
     "plan_study",
     "predict",
     "predicted_labels",
     "queue_prediction",
     "queue_training",
+    "remove_scan",
     "repair_study",
     "report",
     "restore_version",
     "resume_job",
+    "save_box",
+    "save_box_over",
     "save_idle_labels",
     "save_label",
     "save_strokes",
     "save_strokes_over",
+    "scan_history",
+    "scan_shape",
     "start_from_prediction",
     "stop_job",
     "studies_in",

@@ -1,4 +1,7 @@
-"""Take in what somebody dropped: good scans come in, each other file is refused by its name with the reason."""
+"""Take in what somebody dropped: good scans come in, each other file is refused by its name with the reason.
+
+What came in can be taken out again.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from maskmatch_med.errors import InputError, MaskMatchError
+from maskmatch_med.errors import InputError, MaskMatchError, StudyError
 from maskmatch_med.io.atomic import copy_file
 from maskmatch_med.io.formats import is_readable, unreadable
+from maskmatch_med.jobs import JobQueue
 from maskmatch_med.study import ImportOptions, Study, import_scans
 from maskmatch_med.study.importing import Progress
 from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.pairing import FoundCase
+from maskmatch_med.study.removal import remove_scan as take_out
 from maskmatch_med.study.sources import case_sha256
 
 _NOT_SCANS = {"dataset.json", "splits.json"}
@@ -89,6 +94,17 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
         except MaskMatchError as error:
             result.refused.append(Refusal(_shown(case, source), _without_folder(str(error), source)))
     return result
+
+
+def remove_scan(root: Path, name: str, author: str = "") -> Path:
+    """Take a scan out of a study; it, its labels and its predictions are kept in the folder that this gives.
+
+    Raises:
+        StudyError: there is no such scan, or a training or prediction runs that may read it.
+    """
+    if any(job.status == "running" for job in JobQueue(root).jobs()):
+        raise StudyError(f"{name} may be in use by the work that runs; stop that on the page Train, or let it end")
+    return take_out(Study.open(root), name, author)
 
 
 def _unreadable_files(source: Path) -> list[Refusal]:

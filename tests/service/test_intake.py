@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from maskmatch_med.service import ImportOptions, browse, take_in
+from maskmatch_med.errors import StudyError
+from maskmatch_med.service import ImportOptions, browse, check_study, remove_scan, repair_study, take_in
 
 LIVER = ImportOptions(label_names=("liver",))
 
@@ -103,3 +105,30 @@ def test_a_header_keeps_its_voxels_when_another_scan_is_broken(drop: Path, tmp_p
 def _scan(path: Path, seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 200, (8, 9, 10)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1.5, 2.0, 1.0])), path)
+
+
+def test_a_scan_taken_out_is_kept_aside_with_all_that_was_known_of_it(tiny_study: Path) -> None:
+    name = "phantom_000"
+    files = {
+        path.relative_to(tiny_study): path.read_bytes()
+        for path in tiny_study.rglob(f"*{name}*")
+        if path.is_file() and ".cache" not in path.parts
+    }
+    files |= {
+        path.relative_to(tiny_study): path.read_bytes()
+        for path in (tiny_study / "history" / name).rglob("*")
+        if path.is_file()
+    }
+    aside = remove_scan(tiny_study, name, "Zoë")
+    assert name not in [scan.name for scan in browse(tiny_study).scans]
+    kept = {path.relative_to(aside): path.read_bytes() for path in aside.rglob("*") if path.is_file()}
+    assert {k: v for k, v in kept.items() if k in files} == files
+    assert json.loads((aside / "removed.json").read_text())["author"] == "Zoë"
+    assert name not in json.loads((tiny_study / "dataset.json").read_text())["dataset"]
+    assert [finding for finding in check_study(tiny_study) if "phantom" in str(finding)] == []
+    for path in files:
+        shutil.copy(aside / path, tiny_study / path)
+    repair_study(tiny_study)
+    assert next(scan.state for scan in browse(tiny_study).scans if scan.name == name) == "labelled"
+    with pytest.raises(StudyError, match="no case"):
+        remove_scan(tiny_study, "nobody")
