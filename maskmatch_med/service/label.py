@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation.pictures import PALETTE
-from maskmatch_med.io import nifti, read_labels
+from maskmatch_med.io import LabelMap, nifti, read_labels
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.planning import Plan
-from maskmatch_med.study import Draft, Drafts, LabelDefinition, LabelVersion, Study, names_now
+from maskmatch_med.study import Draft, Drafts, LabelDefinition, LabelVersion, Study, names_now, versions
 from maskmatch_med.study import define_labels as define
 from maskmatch_med.study.alignment import on_grid
+from maskmatch_med.study.versions import Authorship
 
 StudyPath = Study | Path | str
 
@@ -52,6 +53,8 @@ def define_labels(
 def restore_version(study: StudyPath, case: str, version: str, author: str = "") -> LabelVersion:
     """Make an earlier label version the current one, as a new version; classes are found by their names.
 
+    What is painted on the scan and in no version yet becomes a version of its own before, so that nothing is lost.
+
     Raises:
         InputError: there is no such version, or it holds a class that the study no longer has.
     """
@@ -60,7 +63,11 @@ def restore_version(study: StudyPath, case: str, version: str, author: str = "")
     if found is None:
         raise InputError(f"{case} has no label version {version!r}; its history lists them")
     labels = _in_classes_of_now(opened, found.read().array, found.label_names, f"version {version} of {case}")
-    return opened.add_label(case, labels, source=found.source, author=author, parent=version)
+    geometry = nifti.read_geometry(opened.case(case).image_paths[0])
+    Drafts(opened).make_version(case)
+    authorship = Authorship(found.source, author, version, (*found.notes, f"restored from version {version}"))
+    with opened.editing():
+        return versions.add_version(opened.root, case, LabelMap(labels, geometry), opened.label_names, authorship)
 
 
 def open_draft(study: StudyPath, case: str) -> Draft:
