@@ -18,6 +18,7 @@ from maskmatch_med.service.browse import (
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.display import display_label, display_prediction, display_scan, thumbnail_of
 from maskmatch_med.service.history import Event, scan_history
+from maskmatch_med.service.history import Event, scan_history
 from maskmatch_med.service.inspect import doctor, info
 from maskmatch_med.service.intake import Intake, Refusal, remove_scan, take_in
 from maskmatch_med.service.jobs import (
@@ -71,6 +72,7 @@ __all__ = [
     "Box",
     "DraftState",
     "EvaluateOptions",
+    "Event",
     "Event",
     "ImportOptions",
     "Intake",
@@ -140,6 +142,7 @@ __all__ = [
     "save_label",
     "save_strokes",
     "save_strokes_over",
+    "scan_history",
     "scan_history",
     "scan_shape",
     "start_from_prediction",
