@@ -1,16 +1,18 @@
-"""The viewer in the page. Volumes come to it by HTTP; what passes through the page are addresses and names."""
+"""The viewer and the painter in the page. Voxels travel by HTTP; what passes through the page are addresses and names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import streamlit as st
 
 _HERE = Path(__file__).parent
+PainterEvent = Literal["next", "versioned", "stale"]
+"""What the painter tells the page: it saved and wants the next scan; it made a version; its token is too old."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,37 @@ class Overlay:
     kind: Literal["labels", "uncertainty", "difference"] = "labels"
 
 
+@dataclass(frozen=True)
+class Painting:
+    """What is painted, and by whom.
+
+    Args:
+        study: the key of the study.
+        scan: the name of the scan.
+        token: for the routes of the study.
+        author: who paints.
+        names: of the structures 1, 2, …
+        colours: theirs, as ``#rrggbb``.
+        models: those that predicted this scan, the newest last.
+    """
+
+    study: str
+    scan: str
+    token: str
+    author: str
+    names: Sequence[str]
+    colours: Sequence[str]
+    models: Sequence[str] = ()
+
+
 @cache
-def _component() -> Any:
-    html, css, js = ((_HERE / name).read_text(encoding="utf-8") for name in ("viewer.html", "viewer.css", "mount.js"))
-    return st.components.v2.component("maskmatch.viewer", html=html, css=css, js=js)
+def _component(name: str, *styles: str) -> Any:
+    css = "\n".join(_read(f"{style}.css") for style in styles)
+    return st.components.v2.component(f"maskmatch.{name}", html=_read(f"{name}.html"), css=css, js=_read("mount.js"))
+
+
+def _read(file: str) -> str:
+    return (_HERE / file).read_text(encoding="utf-8")
 
 
 def viewer(
@@ -57,14 +86,29 @@ def viewer(
     data = {
         "desk": "Reader",
         "scan": scan,
-        "overlays": [{"name": one.name, "url": one.url, "kind": one.kind} for one in overlays],
+        "overlays": [asdict(one) for one in overlays],
         "names": list(names),
         "colours": list(colours),
         "keys": dict(keys or {}),
     }
-    pressed = _component()(key="viewer", data=data, on_pressed_change=_nothing).pressed
+    pressed = _component("viewer", "viewer")(key="viewer", data=data, on_pressed_change=_nothing).pressed
     return None if pressed is None else str(pressed)
 
 
+def painter(painting: Painting) -> PainterEvent | None:
+    """Show a scan to paint on. What is painted goes to the server by itself; a rerun of the page sends nothing again.
+
+    Returns:
+        What has just happened; None where nothing has.
+    """
+    data = {"desk": "Painter", **asdict(painting)}
+    for name in ("names", "colours", "models"):
+        data[name] = list(data[name])
+    return cast(
+        "PainterEvent | None",
+        _component("painter", "viewer", "painter")(key="painter", data=data, on_event_change=_nothing).event,
+    )
+
+
 def _nothing() -> None:
-    """The page reads what was pressed from the result."""
+    """The page reads what happened from the result."""

@@ -53,14 +53,10 @@ export class Desk {
     if (slices) this.viewer.goToSlice(slices.at + by);
   }
 
-  // What stands in the line below the picture.
+  // What stands in the line below the picture, of the voxel under the crosshair.
   tell() {
     if (!this.viewer.order) return;
-    const voxel = this.viewer.voxel();
-    const [nx, ny] = this.viewer.order.shape;
-    const value = this.viewer.valueAt(voxel[0] + nx * (voxel[1] + ny * voxel[2]));
-    const mm = this.viewer.mm().map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
-    this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
+    this.tellPlace(this.viewer.voxel());
     const [word, shade] = this.under();
     this.find(".what").textContent = word;
     this.find(".what").style.setProperty("--shade", shade);
@@ -68,9 +64,19 @@ export class Desk {
     if (slices) [this.find(".slice").max, this.find(".slice").value] = [slices.count - 1, slices.at];
   }
 
+  tellPlace(voxel) {
+    const [nx, ny] = this.viewer.order.shape;
+    const value = this.viewer.valueAt(voxel[0] + nx * (voxel[1] + ny * voxel[2]));
+    const mm = this.viewer.mm(voxel).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
+    this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
+  }
+
   key(event) {
     event.stopPropagation();
     if (event.ctrlKey || event.metaKey || event.altKey || event.composedPath()[0].matches?.("input:not([type=range]), select")) return;
+    const target = event.composedPath()[0];
+    if (target.matches?.("button") && ["Enter", " "].includes(event.key)) return;
+    if (target.matches?.("input[type=range]") && /^(Arrow|Page|Home|End)/.test(event.key)) return;
     const act = this.viewer.order && this.acts(event.key.toLowerCase(), event);
     if (!act) return;
     event.preventDefault();

@@ -90,8 +90,10 @@ export class Viewer {
     return [...this.nv.scene.crosshairPos].map((n, i) => n * this.order.dims[i] - 0.5);
   }
 
-  mm() {
-    return [...this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true)].slice(0, 3);
+  // Where a voxel of the file lies in the world, in millimetres.
+  mm(voxel) {
+    const frac = this.order.fromFile(voxel).map((n, i) => (n + 0.5) / this.order.dims[i]);
+    return [...this.nv.frac2mm(frac, 0, true)].slice(0, 3);
   }
 
   goTo(voxel) {
@@ -100,6 +102,15 @@ export class Viewer {
     this.resample();
     this.nv.drawScene();
     this.nv.onLocationChange();
+  }
+
+  // Enlarge the planes about the crosshair; 0 shows them whole again.
+  zoom(by) {
+    const [x, y, z, now] = this.nv.scene.pan2Dxyzmm;
+    const next = by ? Math.min(20, Math.max(1, now * by)) : 1;
+    const mm = this.nv.frac2mm(this.nv.scene.crosshairPos);
+    const moved = [x, y, z].map((n, k) => (next === 1 ? 0 : n - (next - now) * mm[k]));
+    this.nv.setPan2Dxyzmm([...moved, next]);
   }
 
   // How many slices the plane in view has, and which is in view, counted the way the viewer's axis runs.

@@ -1,0 +1,189 @@
+// Autosave. A stroke goes to the browser's database first and then to the server, whose answer is the revision that the
+// next one builds on. What the server has not acknowledged stays in the browser and is tried again until it has.
+import { around } from "./mask.js";
+import { Refusal } from "./client.js";
+import { alive, forget, keep, keptOf, live } from "./store.js";
+
+const WAIT = 350;
+const LONGEST = 20_000;
+
+export class Keeper {
+  // `told(state, text)` hears of each change of state; `conflict({author, saved})` asks a person and answers "mine" or
+  // "theirs"; `replaced(draft)` takes over what another window has painted; `stale()` asks for a new token.
+  constructor(client, mask, revision, { told, conflict, replaced, stale }) {
+    Object.assign(this, { client, mask, revision, told, conflict, replaced, stale });
+    this.scan = `${client.study}/${client.scan}`;
+    this.name(`window-${Math.random().toString(36).slice(2)}-${Date.now().toString(36)}`);
+    this.waiting = [];
+    this.unkept = 0;
+    this.tries = 0;
+    this.writing = Promise.resolve();
+    this.sending = null;
+    this.closed = false;
+    this.guard = (event) => { if (this.unkept) event.preventDefault(); };
+    this.hurry = () => { this.tries = 0; this.send(); };
+    window.addEventListener("beforeunload", this.guard);
+    window.addEventListener("online", this.hurry);
+    this.told("saved");
+  }
+
+  // Take up the strokes that a window left behind which is gone. This one goes on under its name, so that the server knows
+  // what that window had saved already; where somebody else has saved since, a person chooses.
+  async takeUp() {
+    const here = await alive();
+    const left = (await keptOf(this.scan).catch(() => [])).filter((one) => !here.has(one.window));
+    if (!left.some((one) => this.differs(one))) return void (await forget(left.map((one) => one.id)).catch(() => {}));
+    this.leave();
+    this.name(left[left.length - 1].window);
+    this.revision = Math.min(this.revision, ...left.map((one) => one.base));
+    for (const one of left) this.mask.write(one);
+    this.waiting.push(...left.map(({ corner, shape, id }) => ({ corner, shape, ids: [id] })));
+    this.send();
+  }
+
+  name(window) {
+    this.client.window = window;
+    this.leave = live(window);
+  }
+
+  differs(one) {
+    const now = this.mask.read(one);
+    return now.labels.some((n, k) => n !== one.labels[k]) || now.bits.some((n, k) => n !== one.bits[k]);
+  }
+
+  // Keep what a box holds now.
+  add(box) {
+    const item = { corner: box.corner, shape: box.shape, ids: [] };
+    this.waiting.push(item);
+    this.unkept += 1;
+    this.say("saving");
+    const record = { scan: this.scan, window: this.client.window, base: this.revision, ...this.mask.read(box) };
+    this.writing = this.writing.then(() => keep(record)).then((id) => { item.ids.push(id); this.unkept -= 1; }, () => { item.isUnkept = true; });
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.send(), WAIT);
+  }
+
+  // Send all that waits. Ends when it is saved, kept for later, or in conflict.
+  send() {
+    clearTimeout(this.timer);
+    this.sending ??= this.sendAll().finally(() => { this.sending = null; });
+    return this.sending;
+  }
+
+  async sendAll() {
+    while (this.waiting.length && !this.inConflict) {
+      const batch = batchOf(this.waiting);
+      this.say("saving");
+      await this.writing;
+      try {
+        this.revision = await this.client.put(this.revision, this.mask.read(batch.box), { keepalive: this.closed });
+      } catch (error) {
+        return this.failed(error);
+      }
+      this.tries = 0;
+      await this.acknowledge(batch.items);
+    }
+    if (!this.inConflict) this.say("saved");
+    return undefined;
+  }
+
+  async acknowledge(items) {
+    this.waiting = this.waiting.filter((item) => !items.includes(item));
+    await this.writing;
+    this.unkept -= items.filter((item) => item.isUnkept).length;
+    await forget(items.flatMap((item) => item.ids)).catch(() => {});
+  }
+
+  async failed(error) {
+    if (error instanceof Refusal && error.status === 409) return this.settle(error.told);
+    if (error instanceof Refusal && error.status === 403) this.stale();
+    this.tries += 1;
+    const why = error instanceof Refusal && error.status !== 403 ? ` · ${error.message}` : "";
+    this.say("unsaved", `${this.unkept ? "Not saved" : "Kept in this browser"}${why}`);
+    clearTimeout(this.timer);
+    if (!this.closed) this.timer = setTimeout(() => this.send(), Math.min(LONGEST, 700 * 2 ** this.tries));
+    return undefined;
+  }
+
+  // Another window has saved: a person chooses. What is not chosen can be had back: theirs is a version, mine an undo away.
+  async settle(told) {
+    this.inConflict = true;
+    this.say("conflict");
+    const choice = await this.conflict(told);
+    const items = [...this.waiting];
+    try {
+      if (choice === "theirs") {
+        const draft = await this.client.draft();
+        this.revision = draft.revision;
+        await this.acknowledge(items);
+        this.replaced(draft);
+      } else {
+        const whole = { corner: [0, 0, 0], shape: this.mask.shape };
+        this.revision = await this.client.put(told.revision, this.mask.read(whole), { over: true });
+        await this.acknowledge(items);
+      }
+    } catch (error) {
+      this.inConflict = false;
+      return this.failed(error);
+    }
+    return this.goOn();
+  }
+
+  goOn() {
+    this.inConflict = false;
+    if (!this.waiting.length) this.say("saved");
+    else this.timer = setTimeout(() => this.send(), 0);
+  }
+
+  // All sent and acknowledged? False where something waits in the browser.
+  async flush() {
+    while (this.waiting.length && !this.inConflict) {
+      await this.send();
+      if (this.tries) break;
+    }
+    return !this.waiting.length && !this.inConflict;
+  }
+
+  renew(token) {
+    if (token === this.client.token) return;
+    this.client.token = token;
+    if (this.waiting.length) this.hurry();
+  }
+
+  say(state, text = "") {
+    this.told(state, text);
+  }
+
+  // Leave the scan: send what waits, make a version. What cannot be sent stays in the browser.
+  async close() {
+    this.closed = true;
+    const isSaved = await this.flush();
+    if (isSaved) await this.client.save(true).catch(() => {});
+    clearTimeout(this.timer);
+    window.removeEventListener("beforeunload", this.guard);
+    window.removeEventListener("online", this.hurry);
+    this.leave();
+  }
+
+  // The window goes away and nothing can be waited for.
+  hasten() {
+    if (this.waiting.length) this.send();
+    this.client.save(true).catch(() => {});
+  }
+}
+
+// As many of the waiting boxes as make one box of a fair size.
+function batchOf(waiting) {
+  const volume = ({ shape }) => shape[0] * shape[1] * shape[2];
+  let box = null;
+  let sum = 0;
+  const items = [];
+  for (const item of waiting) {
+    const joined = around(box, item);
+    sum += volume(item);
+    if (box && volume(joined) > 2 * sum + 500_000) break;
+    box = joined;
+    items.push(item);
+  }
+  return { box: { corner: box.corner, shape: box.shape }, items };
+}

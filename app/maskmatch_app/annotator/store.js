@@ -1,0 +1,38 @@
+// Strokes that the server has not acknowledged, kept in the browser's own database, so that a closed window or a lost
+// server costs none. Each record names its scan, the revision it was painted on, and the window that painted it.
+let opened = null;
+
+function database() {
+  opened ??= new Promise((good, bad) => {
+    const asked = indexedDB.open("maskmatch", 1);
+    asked.onupgradeneeded = () => asked.result.createObjectStore("strokes", { keyPath: "id", autoIncrement: true }).createIndex("scan", "scan");
+    asked.onsuccess = () => good(asked.result);
+    asked.onerror = () => bad(asked.error);
+  });
+  return opened;
+}
+
+async function run(mode, work) {
+  const transaction = (await database()).transaction("strokes", mode, { durability: "strict" });
+  const asked = work(transaction.objectStore("strokes"));
+  return new Promise((good, bad) => {
+    transaction.oncomplete = () => good(asked?.result);
+    transaction.onerror = transaction.onabort = () => bad(transaction.error);
+  });
+}
+
+export const keep = (record) => run("readwrite", (strokes) => strokes.add(record));
+export const forget = (ids) => run("readwrite", (strokes) => { for (const id of ids) strokes.delete(id); });
+export const keptOf = (scan) => run("readonly", (strokes) => strokes.index("scan").getAll(scan));
+
+// A window holds a lock of its own name while it lives; strokes of windows that are gone may be taken over.
+export function live(name) {
+  let release = () => {};
+  navigator.locks?.request(name, () => new Promise((go) => { release = go; }));
+  return () => release();
+}
+
+export async function alive() {
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  return new Set(held.map((lock) => lock.name));
+}
