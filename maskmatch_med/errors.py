@@ -6,6 +6,9 @@ with code 2; a traceback is shown only with ``--debug``.
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class MaskMatchError(Exception):
     """Base of every error that is the input's fault and not the program's."""
@@ -53,3 +56,29 @@ class LabelsInUseError(StudyError):
     def __init__(self, message: str, scans: dict[str, list[str]]) -> None:
         super().__init__(message)
         self.scans = scans
+
+
+class BusyError(StudyError):
+    """Another living process keeps the folder locked; trying again later may do."""
+
+
+class ReadOnlyError(StudyError):
+    """A study may be looked at, but not written to."""
+
+
+class DiskFullError(StudyError):
+    """The disk, or the share of it that this user may fill, has no room left; nothing was changed."""
+
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def not_written(folder: Path, error: OSError) -> StudyError:
+    """The error to raise where a folder of a study cannot be written to, by what the system says."""
+    told = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFullError(f"cannot save to {folder}: {told}; free some space, then save again")
+    if error.errno in _FORBIDDEN:
+        return ReadOnlyError(f"cannot write to {folder}: {told}; it may only be read, so check its rights")
+    return StudyError(f"cannot save to {folder}: {told}; check the disk and its rights, then save again")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from maskmatch_app.downloads import download_routes
 from maskmatch_app.drafts_api import draft_routes
 from maskmatch_app.guards import KEEP_PRIVATE, guarded, refusal, volume
+from maskmatch_app.microscope_api import microscope_routes
 from maskmatch_app.uploads import NoSpaceError, OffsetError, Upload
 from maskmatch_med import service
 from maskmatch_med.errors import InputError
@@ -28,9 +31,13 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/api/{study}/thumbnails/{case}.jpg", guarded(_thumbnail)),
         Route("/api/{study}/scans/{case}/{channel:int}.nii.gz", guarded(_scan)),
+        Route("/api/{study}/scans/{case}/colour.nii.gz", guarded(_colour)),
+        Route("/api/{study}/scans/{case}.json", guarded(_described)),
         Route("/api/{study}/labels/{case}.nii.gz", guarded(_label)),
         Route("/api/{study}/predictions/{model}/{case}.nii.gz", guarded(_prediction)),
         *draft_routes(),
+        *microscope_routes(),
+        *download_routes(),
         Route("/api/{study}/uploads/{key}", guarded(_upload), methods=["HEAD", "PUT", "DELETE"]),
         Route("/api/{rest:path}", _nothing_there),
         Mount("/annotator", _Lasting(directory=_HERE / "annotator")),
@@ -48,12 +55,21 @@ class _Lasting(StaticFiles):
 
 async def _thumbnail(request: Request, root: Path) -> Response:
     path = await run_in_threadpool(service.thumbnail_of, root, request.path_params["case"])
-    return FileResponse(path, media_type="image/jpeg", headers=KEEP_PRIVATE)
+    return FileResponse(path, media_type="image/jpeg", headers=KEEP_PRIVATE, stat_result=path.stat())
 
 
 async def _scan(request: Request, root: Path) -> Response:
     case, channel = request.path_params["case"], request.path_params["channel"]
     return volume(await run_in_threadpool(service.display_scan, root, case, channel))
+
+
+async def _colour(request: Request, root: Path) -> Response:
+    return volume(await run_in_threadpool(service.display_colour, root, request.path_params["case"]))
+
+
+async def _described(request: Request, root: Path) -> Response:
+    found = await run_in_threadpool(service.describe_scan, root, request.path_params["case"])
+    return JSONResponse(asdict(found), headers={"Cache-Control": "no-store"})
 
 
 async def _label(request: Request, root: Path) -> Response:

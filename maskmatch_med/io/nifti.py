@@ -22,6 +22,7 @@ import nibabel as nib
 import numpy as np
 from nibabel import imageglobals
 from nibabel.fileholders import FileHolder
+from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
@@ -41,6 +42,8 @@ _MAT_BYTES = 1 << 16
 _CANNOT = "is cut off or not a NIfTI file at all"
 _KIND = "NIfTI"
 _PLAIN = ReadOptions()
+_STEPS = 65_534
+"""Steps into which fractions are divided where they are written with 16 bits."""
 
 
 def is_nifti(path: Path) -> bool:
@@ -141,6 +144,46 @@ def write_scan(path: Path, array: Array, geometry: Geometry) -> None:
     _write(path, array.astype(_narrowest(array)), geometry)
 
 
+def write_shown(path: Path, array: Array, geometry: Geometry) -> None:
+    """Write one channel of a scan small enough to travel: as :func:`write_scan`, or scaled to 16 bits.
+
+    Fractions become steps of a 65,534th of the values' extent, unless a few extreme values would make these steps
+    coarser than a 500th of what most values span.
+
+    Args:
+        path: ends in .nii.gz or .nii.
+        array: (X, Y, Z) finite numbers.
+        geometry: the grid of the values.
+
+    Raises:
+        InputError: array and geometry disagree about the shape.
+    """
+    kind = _narrowest(array)
+    low, high = float(array.min()), float(array.max())
+    step = (high - low) / _STEPS
+    most = np.percentile(array.ravel(order="K")[:: max(1, array.size // 1_000_000)], (1, 99))
+    if kind is not np.float32 or not 0 < step <= (most[1] - most[0]) / 500:
+        _write(path, array.astype(kind), geometry, quick=True)
+        return
+    whole = np.rint((array - low) / step - _STEPS // 2).astype(np.int16)
+    _write(path, whole, geometry, quick=True, scale=(step, low + step * (_STEPS // 2)))
+
+
+def write_colour(path: Path, colours: NDArray[np.uint8], geometry: Geometry) -> None:
+    """Write a coloured picture as NIfTI of red, green and blue, 8 bits each.
+
+    Args:
+        path: ends in .nii.gz or .nii.
+        colours: (3, X, Y, Z) uint8.
+        geometry: the grid of the pixels.
+
+    Raises:
+        InputError: array and geometry disagree about the shape.
+    """
+    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    _write(path, np.ascontiguousarray(np.moveaxis(colours, 0, -1)).view(kind)[..., 0], geometry, quick=True)
+
+
 def _narrowest(array: Array) -> type[np.generic]:
     if not np.isfinite(array).all() or not np.array_equal(array, np.rint(array)):
         return np.float32
@@ -156,7 +199,9 @@ def compress(source: Path, target: Path) -> None:
             out.write(block)
 
 
-def _write(path: Path, array: Array, geometry: Geometry) -> None:
+def _write(
+    path: Path, array: Array, geometry: Geometry, *, quick: bool = False, scale: tuple[float, float] | None = None
+) -> None:
     if not is_nifti(path):
         raise InputError(f"cannot write {path}: the name must end in .nii.gz or .nii")
     if array.shape != geometry.shape:
@@ -165,16 +210,18 @@ def _write(path: Path, array: Array, geometry: Geometry) -> None:
     image.set_sform(geometry.affine, code=1)
     image.set_qform(geometry.affine, code=1)
     image.header.set_xyzt_units("mm")
+    if scale is not None:
+        image.header.set_slope_inter(*scale)
     with atomic_path(path) as part, part.open("wb") as raw:
         if path.name.lower().endswith(".gz"):
-            with _gzip(raw) as out:
+            with _gzip(raw, 1 if quick else 4) as out:
                 image.to_stream(out)
         else:
             image.to_stream(raw)
 
 
-def _gzip(raw: Any) -> gzip.GzipFile:
-    return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=4)
+def _gzip(raw: Any, level: int = 4) -> gzip.GzipFile:
+    return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,7 @@ from maskmatch_med.service.browse import (
     study_stamp,
 )
 from maskmatch_med.service.check import check_study
-from maskmatch_med.service.display import display_label, display_prediction, display_scan, thumbnail_of
-from maskmatch_med.service.history import Event, scan_history
+from maskmatch_med.service.display import thumbnail_of
 from maskmatch_med.service.history import Event, scan_history
 from maskmatch_med.service.inspect import doctor, info
 from maskmatch_med.service.intake import Intake, Refusal, remove_scan, take_in
@@ -54,6 +53,7 @@ from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, tr
 from maskmatch_med.service.microscope import Microscope, microscope, microscope_picture
 from maskmatch_med.service.next_step import NextStep, next_step
 from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
+from maskmatch_med.service.rank import next_to_label, rank_scans
 from maskmatch_med.service.report import ReportRequest, report
 from maskmatch_med.service.strokes import (
     DraftState,
@@ -66,13 +66,21 @@ from maskmatch_med.service.strokes import (
     save_idle_labels,
     scan_shape,
 )
+from maskmatch_med.service.viewing import (
+    ScanView,
+    describe_scan,
+    display_colour,
+    display_label,
+    display_prediction,
+    display_scan,
+)
 from maskmatch_med.study import Box, ImportOptions, LabelDefinition, Painter, export_study, import_scans, repair_study
+from maskmatch_med.training import Snapshot
 
 __all__ = [
     "Box",
     "DraftState",
     "EvaluateOptions",
-    "Event",
     "Event",
     "ImportOptions",
     "Intake",
@@ -89,6 +97,8 @@ __all__ = [
     "Round",
     "Saved",
     "ScanEntry",
+    "ScanView",
+    "Snapshot",
     "StudyPage",
     "TrainRequest",
     "TrainingOrder",
@@ -100,6 +110,8 @@ __all__ = [
     "complete_slice",
     "define_labels",
     "describe_plan",
+    "describe_scan",
+    "display_colour",
     "display_label",
     "display_prediction",
     "display_scan",
@@ -122,6 +134,7 @@ __all__ = [
     "microscope_picture",
     "names_in_splits",
     "next_step",
+    "next_to_label",
     "open_draft",
     "open_study",
     "packed_draft",
@@ -132,6 +145,7 @@ __all__ = [
     "queue_prediction",
     "queue_training",
     "remove_scan",
+    "rank_scans",
     "repair_study",
     "report",
     "restore_version",
@@ -142,7 +156,6 @@ __all__ = [
     "save_label",
     "save_strokes",
     "save_strokes_over",
-    "scan_history",
     "scan_history",
     "scan_shape",
     "start_from_prediction",

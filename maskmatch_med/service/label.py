@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -129,16 +128,6 @@ def complete_scan(study: StudyPath, case: str, revision: int, author: str = "") 
 def save_label(study: StudyPath, case: str, author: str | None = None) -> LabelVersion | None:
     """Make a label version of a scan's draft, on Save and on leaving the scan; None where nothing is unsaved."""
     return _drafts(study, writes=True).make_version(case, author)
-
-
-def save_idle_labels(study: StudyPath, minutes: float = 5.0) -> list[LabelVersion]:
-    """Make label versions of the drafts on which nobody has painted for some minutes."""
-    drafts, made = _drafts(study, writes=True), list[LabelVersion]()
-    limit = datetime.now(UTC) - timedelta(minutes=minutes)
-    for case in drafts.unsaved():
-        if datetime.fromisoformat(drafts.open(case).saved) <= limit and (version := drafts.make_version(case)):
-            made.append(version)
-    return made
 
 
 def start_from_prediction(study: StudyPath, case: str, revision: int, model: str, author: str = "") -> Draft:

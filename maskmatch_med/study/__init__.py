@@ -3,17 +3,20 @@
 from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking import Finding, check_study, repair_study
-from maskmatch_med.study.draft import Draft
+from maskmatch_med.study.draft import Box, Draft
 from maskmatch_med.study.drafts import Drafts
 from maskmatch_med.study.exporting import export_study
 from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock
+from maskmatch_med.study.opened import OpenedDrafts
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
+from maskmatch_med.study.painting import Painter, Painting, packed_voxels
 from maskmatch_med.study.records import LabelVersion, SourceRecord
 from maskmatch_med.study.relabelling import LabelDefinition, define_labels, names_now
 from maskmatch_med.study.study import Study
 
 __all__ = [
+    "Box",
     "Case",
     "Draft",
     "Drafts",
@@ -23,6 +26,9 @@ __all__ = [
     "ImportSummary",
     "LabelDefinition",
     "LabelVersion",
+    "OpenedDrafts",
+    "Painter",
+    "Painting",
     "SourceInfo",
     "SourceRecord",
     "Splits",
@@ -32,5 +38,6 @@ __all__ = [
     "export_study",
     "import_scans",
     "names_now",
+    "packed_voxels",
     "repair_study",
 ]

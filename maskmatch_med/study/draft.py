@@ -33,6 +33,8 @@ class Draft:
         author: who saved last.
         saved: when, UTC in ISO 8601.
         newer: a version that was made meanwhile by other ways; None where the parent is the newest.
+        window: the window that saved last, where it gave itself a name.
+        since: the revision from which that window alone has saved.
     """
 
     case: str
@@ -46,6 +48,8 @@ class Draft:
     author: str = ""
     saved: str = ""
     newer: str | None = None
+    window: str = ""
+    since: int = 0
 
     @property
     def complete(self) -> bool:
@@ -68,24 +72,67 @@ class Draft:
         others = tuple(other for other in range(3) if other != axis)
         return [int(index) for index in np.flatnonzero(self.judged.all(axis=others))]
 
+    def follows(self, revision: int, window: str = "") -> bool:
+        """Whether a save that goes on from a revision overlooks nobody's strokes.
+
+        A window whose last saves were kept, but whose answers were lost, still goes on from an older revision.
+        """
+        own = window != "" and window == self.window and self.since <= revision <= self.revision
+        return revision == self.revision or own
+
     def changed(self, labels: Labels, judged: Mask, author: str) -> Draft:
         """The next revision, with these voxels."""
         painted = not np.array_equal(labels, self.labels)
+        return replace(self.next(painted, author), labels=labels, judged=judged)
+
+    def next(self, painted: bool, author: str, window: str = "") -> Draft:
+        """The next revision, its voxels yet to be changed.
+
+        Args:
+            painted: whether a class will change.
+            author: who saves.
+            window: which window of theirs.
+        """
         return replace(
             self,
             revision=self.revision + 1,
-            labels=labels,
-            judged=judged,
             corrected=self.corrected or (painted and self.model is not None),
             unsaved=True,
             author=author,
             saved=now(),
+            window=window,
+            since=self.since if window and window == self.window else self.revision,
         )
 
 
 def now() -> str:
     """UTC time in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """What was painted, cut out of a scan.
+
+    Args:
+        corner: its first voxel, (x, y, z) in file order.
+        labels: (A, B, C) uint8.
+        judged: (A, B, C) bool.
+    """
+
+    corner: Shape3
+    labels: Labels
+    judged: Mask
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """First and last + 1 along each axis."""
+        return [(low, low + size) for low, size in zip(self.corner, self.labels.shape, strict=True)]
+
+    @property
+    def place(self) -> tuple[slice, ...]:
+        """Where it lies in the scan."""
+        return tuple(slice(*bound) for bound in self.bounds)
 
 
 def whole(draft: Draft) -> Entry:
@@ -98,8 +145,13 @@ def difference(old: Draft, new: Draft) -> Entry:
     """What turns one draft into the next: the voxels in the box around all that differs."""
     box = _box((old.labels != new.labels) | (old.judged != new.judged))
     place = tuple(slice(low, high) for low, high in box)
-    header = _header(new) | {"kind": "change", "box": box}
-    return Entry(header, _voxels(new.labels[place], new.judged[place]))
+    corner = (box[0][0], box[1][0], box[2][0])
+    return painted_box(new, Box(corner, new.labels[place], new.judged[place]))
+
+
+def painted_box(new: Draft, box: Box) -> Entry:
+    """What turns a draft into the next where all that changed lies in a box."""
+    return Entry(_header(new) | {"kind": "change", "box": box.bounds}, _voxels(box.labels, box.judged))
 
 
 def replay(case: str, entries: list[Entry], shape: Shape3) -> Draft | None:
@@ -107,16 +159,16 @@ def replay(case: str, entries: list[Entry], shape: Shape3) -> Draft | None:
     if not entries or entries[0].header.get("kind") != "start" or tuple(entries[0].header["shape"]) != shape:
         return None
     first_labels, first_judged = _unpacked(entries[0].data, shape)
-    labels, judged = first_labels.copy(), first_judged.copy()
+    labels, judged = first_labels.copy(order="F"), first_judged.copy(order="F")
     for entry in entries[1:]:
         place = tuple(slice(low, high) for low, high in entry.header["box"])
         labels[place], judged[place] = _unpacked(entry.data, labels[place].shape)
     last = entries[-1].header
-    kept = {name: last[name] for name in _KEPT}
+    kept = {name: last[name] for name in _KEPT if name in last}
     return Draft(case=case, labels=labels, judged=judged, **kept)
 
 
-_KEPT = ("revision", "parent", "model", "corrected", "unsaved", "author", "saved")
+_KEPT = ("revision", "parent", "model", "corrected", "unsaved", "author", "saved", "window", "since")
 
 
 def _header(draft: Draft) -> dict[str, Any]:

@@ -6,6 +6,7 @@ of the conflict. Drafts become label versions by :meth:`Drafts.make_version`; tr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskmatch_med.errors import ConflictError, InputError, StudyError
+from maskmatch_med.errors import ConflictError, InputError, not_written
 from maskmatch_med.io import LabelMap, nifti
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study import admission, versions
@@ -38,15 +39,22 @@ class Drafts:
     def __init__(self, study: Study) -> None:
         self.study = study
 
+    @property
+    def may_write(self) -> bool:
+        """Whether the study may be written to; else its drafts can be looked at."""
+        return os.access(self.study.root, os.W_OK)
+
     def open(self, name: str) -> Draft:
         """The draft of a scan, begun from its current label where there is none or nothing in it is unsaved.
 
         Raises:
-            StudyError: there is no such scan, or the study cannot be written.
+            StudyError: there is no such scan.
         """
-        case = self._case(name)
-        with self._held(name):
-            return self._current(case)[0]
+        case = self.case(name)
+        if not self.may_write:
+            return self.current(case, begin=False)[0]
+        with self.held(name):
+            return self.current(case)[0]
 
     def save(self, name: str, revision: int, labels: Labels, judged: Mask, author: str = "") -> Draft:
         """Keep what was painted; it is on disk when this returns.
@@ -65,10 +73,10 @@ class Drafts:
             ConflictError: another save came first.
             StudyError: the disk is full or may not be written.
         """
-        case = self._case(name)
+        case = self.case(name)
         self._refuse_unfit(case, labels, judged)
-        with self._held(name):
-            old, end = self._current(case)
+        with self.held(name):
+            old, end = self.current(case)
             return self._saved(old, end, revision, labels, judged, author)
 
     def save_over(self, name: str, labels: Labels, judged: Mask, author: str = "") -> Draft:
@@ -77,11 +85,11 @@ class Drafts:
         Raises:
             InputError, StudyError: as :meth:`save`.
         """
-        self._refuse_unfit(self._case(name), labels, judged)
+        self._refuse_unfit(self.case(name), labels, judged)
         self.make_version(name)
-        case = self._case(name)
-        with self._held(name):
-            old, end = self._current(case)
+        case = self.case(name)
+        with self.held(name):
+            old, end = self.current(case)
             return self._saved(old, end, old.revision, labels, judged, author)
 
     def complete(self, name: str, revision: int, author: str = "", *, axis: int | None = None, index: int = 0) -> Draft:
@@ -98,7 +106,7 @@ class Drafts:
             InputError: there is no such slice.
             ConflictError: another save came first.
         """
-        case = self._case(name)
+        case = self.case(name)
         if axis is not None and not (0 <= axis < 3 and 0 <= index < case.shape[axis]):
             raise InputError(f"{name} has no slice {index} along axis {axis}; it has {case.shape} voxels")
         place = tuple(slice(index, index + 1) if axis == own else slice(None) for own in range(3))
@@ -120,16 +128,16 @@ class Drafts:
             InputError: the prediction does not fit the scan or the classes.
             ConflictError: another save came first.
         """
-        case = self._case(name)
-        with self._held(name):
-            old, end = self._current(case)
+        case = self.case(name)
+        with self.held(name):
+            old, end = self.current(case)
             self._refuse_unfit(case, labels, old.judged)
-            _refuse_conflict(old, revision)
+            refuse_conflict(old, revision)
             laid = np.where(old.judged, old.labels, labels)
             own = bool((old.judged & (old.labels != labels)).any())
             new = old.changed(laid, old.judged, author)
             new = replace(new, model=model, corrected=own, unsaved=old.unsaved)
-            self._journal(name).append(drafting.difference(old, new), end)
+            self.journal(name).append(drafting.difference(old, new), end)
             return new
 
     def make_version(self, name: str, author: str | None = None) -> LabelVersion | None:
@@ -145,17 +153,17 @@ class Drafts:
         Raises:
             StudyError: the study is locked or may not be written; the draft stays as it is.
         """
-        case = self._case(name)
-        entries, _ = self._journal(name).read()
+        case = self.case(name)
+        entries, _ = self.journal(name).read()
         if not entries or not entries[-1].header["unsaved"]:
             return None
-        with self.study.editing(), self._held(name):  # the study's lock first, as whoever changes its classes
-            draft, _ = self._current(case)
+        with self.study.editing(), self.held(name):  # the study's lock first, as whoever changes its classes
+            draft, _ = self.current(case)
             if not draft.unsaved:
                 return None
             made = self._version_of(case, draft, draft.author if author is None else author)
             parent = made.version if made else draft.newer or draft.parent
-            self._journal(name).start([drafting.whole(replace(draft, parent=parent, unsaved=False, newer=None))])
+            self.journal(name).start([drafting.whole(replace(draft, parent=parent, unsaved=False, newer=None))])
             return made
 
     def unsaved(self) -> list[str]:
@@ -178,9 +186,12 @@ class Drafts:
         authorship = Authorship(draft.source, author, draft.parent, notes)
         return versions.add_version(self.study.root, case.name, label, self.study.label_names, authorship)
 
-    def _current(self, case: Case) -> tuple[Draft, int]:
-        """The draft on disk and the bytes of its journal; begun where there is none, or only an outdated copy."""
-        journal = self._journal(case.name)
+    def current(self, case: Case, *, begin: bool = True) -> tuple[Draft, int]:
+        """The draft on disk and the bytes of its journal; begun where there is none, or only an outdated copy.
+
+        What is begun is written, unless ``begin`` is false; whoever writes holds the scan's lock.
+        """
+        journal = self.journal(case.name)
         entries, end = journal.read()
         draft = drafting.replay(case.name, entries, case.shape)
         newest = case.label.version if case.label else None
@@ -193,21 +204,20 @@ class Drafts:
         judged = np.zeros(case.shape, bool) if label is None else labels != UNJUDGED
         revision = 0 if draft is None else draft.revision + 1
         begun = Draft(case.name, revision, np.where(judged, labels, np.uint8(0)), judged, newest, saved=drafting.now())
-        journal.start([drafting.whole(begun)])
-        return begun, journal.read()[1]
+        return begun, journal.start([drafting.whole(begun)]) if begin else end
 
     def _saved(self, old: Draft, end: int, revision: int, labels: Labels, judged: Mask, author: str) -> Draft:
         judged = judged | (labels > 0) if old.model is None else judged
         if np.array_equal(labels, old.labels) and np.array_equal(judged, old.judged):
             return old
-        _refuse_conflict(old, revision)
+        refuse_conflict(old, revision)
         new = old.changed(labels, judged, author)
-        self._journal(old.case).append(drafting.difference(old, new), end)
+        self.journal(old.case).append(drafting.difference(old, new), end)
         return new
 
     def _judge(self, case: Case, revision: int, place: tuple[slice, ...], author: str) -> None:
-        with self._held(case.name):
-            old, end = self._current(case)
+        with self.held(case.name):
+            old, end = self.current(case)
             judged = old.judged.copy()
             judged[place] = True
             self._saved(old, end, revision, old.labels, judged, author)
@@ -219,6 +229,14 @@ class Drafts:
                     f"the {what} of {case.name} need {case.shape} voxels of {np.dtype(kind)}, "
                     f"got {array.shape} of {array.dtype}; load the scan again"
                 )
+        self.refuse_unknown(case, labels)
+
+    def refuse_unknown(self, case: Case, labels: Labels) -> None:
+        """Refuse values that are no class of the study.
+
+        Raises:
+            InputError: there is one.
+        """
         highest, known = int(labels.max(initial=0)), max(self.study.label_names.values())
         if highest > known:
             raise InputError(
@@ -226,26 +244,43 @@ class Drafts:
                 "again, its classes have changed"
             )
 
-    def _case(self, name: str) -> Case:
+    def case(self, name: str) -> Case:
+        """A scan of the study.
+
+        Raises:
+            InputError, StudyError: there can be none of that name, or there is none.
+        """
         admission.check_name(name)
         return self.study.case(name)
 
-    def _journal(self, name: str) -> Journal:
+    def journal(self, name: str) -> Journal:
+        """Where a scan's strokes lie."""
         return Journal(self.study.root / "drafts" / name / DRAFT)
 
     @contextmanager
-    def _held(self, name: str) -> Iterator[None]:
-        folder: Path = self._journal(name).path.parent
+    def held(self, name: str) -> Iterator[None]:
+        """Hold the lock of a scan's draft.
+
+        Raises:
+            BusyError: another process kept it for long.
+            DiskFullError, ReadOnlyError, StudyError: the study cannot be written.
+        """
+        folder: Path = self.journal(name).path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StudyError(f"cannot write to {self.study.root}: {error.strerror}; check its rights") from error
+            raise not_written(self.study.root, error) from error
         with FolderLock(folder / ".lock", f"saving {name}").held():
             yield
 
 
-def _refuse_conflict(draft: Draft, revision: int) -> None:
-    if draft.revision != revision:
+def refuse_conflict(draft: Draft, revision: int, window: str = "") -> None:
+    """Refuse a save that overlooks what somebody else has saved.
+
+    Raises:
+        ConflictError: it does.
+    """
+    if not draft.follows(revision, window):
         who = f" by {draft.author}" if draft.author else ""
         raise ConflictError(
             f"{draft.case} was saved{who} in another window at {draft.saved}; load that, or keep yours (theirs stays "

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskmatch_med.errors import StudyError
+from maskmatch_med.errors import not_written
 from maskmatch_med.io.atomic import write_bytes
 
 _MAGIC = b"MMJOURN1"
@@ -66,43 +66,72 @@ class Journal:
             entries.append(entry)
         return entries, end
 
-    def start(self, entries: Sequence[Entry]) -> None:
+    def start(self, entries: Sequence[Entry]) -> int:
         """Write the file anew with these entries, whole or not at all.
 
+        Returns:
+            The bytes that they take.
+
         Raises:
-            StudyError: the disk is full or may not be written.
+            DiskFullError, ReadOnlyError, StudyError: the disk is full, may not be written, or fails.
         """
+        content = _MAGIC + b"".join(entry.packed() for entry in entries)
         try:
-            self._set_aside(self.read()[1])
-            write_bytes(self.path, _MAGIC + b"".join(entry.packed() for entry in entries))
+            self._set_aside(self._walk()[1])
+            write_bytes(self.path, content)
             _sync_folder(self.path.parent)
         except OSError as error:
-            raise _not_saved(self.path, error) from error
+            raise not_written(self.path.parent, error) from error
+        return len(content)
 
-    def append(self, entry: Entry, end: int) -> None:
+    def append(self, entry: Entry, end: int) -> int:
         """Add an entry behind the sound ones; it is on disk when this returns.
 
         Args:
             entry: what to add.
             end: the bytes that the sound entries take, as :meth:`read` gave them.
 
+        Returns:
+            The bytes that they take now.
+
         Raises:
-            StudyError: the disk is full or may not be written; the file is as it was.
+            DiskFullError, ReadOnlyError, StudyError: the disk is full, may not be written, or fails; the file is as
+                it was.
         """
+        packed = entry.packed()
         try:
             self._set_aside(end)
             with self.path.open("r+b") as stream:
                 stream.truncate(end)
                 stream.seek(end)
                 try:
-                    stream.write(entry.packed())
+                    stream.write(packed)
                     stream.flush()
                     os.fsync(stream.fileno())
                 except OSError:
                     _cut(self.path, end)
                     raise
         except OSError as error:
-            raise _not_saved(self.path, error) from error
+            raise not_written(self.path.parent, error) from error
+        return end + len(packed)
+
+    def last_header(self) -> dict[str, Any] | None:
+        """The header of the last sound entry, found without unpacking any; None where there is none."""
+        last = self._walk()[0]
+        return dict(json.loads(last.partition(b"\n")[0])) if last else None
+
+    def _walk(self) -> tuple[bytes, int]:
+        """What the last sound entry holds, packed, and the bytes that all of them take."""
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return b"", 0
+        if not raw.startswith(_MAGIC):
+            return b"", 0
+        last, end = b"", len(_MAGIC)
+        while (found := _body_at(raw, end)) is not None:
+            last, end = found
+        return last, end
 
     def _set_aside(self, end: int) -> None:
         """Keep what lies behind the sound entries under a name of its own."""
@@ -115,8 +144,8 @@ class Journal:
         write_bytes(self.path.with_name(f"{self.path.stem}-cut-{number}{self.path.suffix}"), rest)
 
 
-def _entry_at(raw: bytes, start: int) -> tuple[Entry, int] | None:
-    """The entry at a place and where it ends; None where there is none, or a broken one."""
+def _body_at(raw: bytes, start: int) -> tuple[bytes, int] | None:
+    """What an entry at a place holds, and where it ends; None where there is none, or a broken one."""
     if len(raw) - start < _HEAD.size:
         return None
     length, crc = _HEAD.unpack_from(raw, start)
@@ -124,9 +153,16 @@ def _entry_at(raw: bytes, start: int) -> tuple[Entry, int] | None:
     body = raw[begin : begin + length]
     if length == 0 or len(body) < length or zlib.crc32(body) != crc:
         return None
+    return body, begin + length
+
+
+def _entry_at(raw: bytes, start: int) -> tuple[Entry, int] | None:
+    found = _body_at(raw, start)
+    if found is None:
+        return None
+    line, _, packed = found[0].partition(b"\n")
     try:
-        line, _, packed = body.partition(b"\n")
-        return Entry(dict(json.loads(line)), zlib.decompress(packed)), begin + length
+        return Entry(dict(json.loads(line)), zlib.decompress(packed)), found[1]
     except (ValueError, TypeError, zlib.error):
         return None
 
@@ -144,9 +180,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
-
-
-def _not_saved(path: Path, error: OSError) -> StudyError:
-    return StudyError(
-        f"cannot save to {path.parent}: {error.strerror or error}; free some space or check its rights, then save again"
-    )

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from maskmatch_med.errors import StudyError
+from maskmatch_med.errors import BusyError, not_written
 
 _POLL_S = 0.05
 _UNWRITTEN_S = 5.0
@@ -54,7 +54,8 @@ class FolderLock:
             waiting: told once, in words, for whom this has to wait.
 
         Raises:
-            StudyError: a living process kept it for ``timeout_s`` seconds.
+            BusyError: a living process kept it for ``timeout_s`` seconds.
+            DiskFullError, ReadOnlyError: the lock file cannot be written.
         """
         with self._threads:
             if self._depth == 0:
@@ -88,7 +89,7 @@ class FolderLock:
             if record is not None and _is_dead(record, self.path):
                 self._take_away(record)
             elif time.monotonic() > end:
-                raise StudyError(
+                raise BusyError(
                     f"{self.path.parent} is in use: {_in_words(record)}; "
                     f"wait for it to end (if it has crashed, {self.path} counts as left behind after a minute)"
                 )
@@ -109,12 +110,18 @@ class FolderLock:
         }
         try:
             number = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except (FileExistsError, PermissionError) as error:
-            if isinstance(error, PermissionError) and not self.path.exists():
-                raise StudyError(f"cannot write to {self.path.parent}: {error.strerror}; check its rights") from error
+        except FileExistsError:
             return None
-        with os.fdopen(number, "w", encoding="utf-8") as stream:
-            json.dump(record, stream)
+        except OSError as error:
+            if isinstance(error, PermissionError) and self.path.exists():
+                return None
+            raise not_written(self.path.parent, error) from error
+        try:
+            with os.fdopen(number, "w", encoding="utf-8") as stream:
+                json.dump(record, stream)
+        except OSError as error:
+            self.path.unlink(missing_ok=True)
+            raise not_written(self.path.parent, error) from error
         return record
 
     def _take_away(self, dead: dict[str, Any]) -> None:

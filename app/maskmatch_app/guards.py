@@ -1,0 +1,106 @@
+"""Who may use a route, and what an error is called in HTTP: a request needs a token for a study of the shelf."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from maskmatch_app import tokens
+from maskmatch_app.shelf import Shelf
+from maskmatch_med.errors import (
+    BusyError,
+    ConflictError,
+    DiskFullError,
+    InputError,
+    MaskMatchError,
+    ReadOnlyError,
+    StudyError,
+)
+
+KEEP_PRIVATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+"""For what a browser may keep, and asks again whether it has changed."""
+_FOR_GOOD = "private, max-age=31536000, immutable"
+_VOLUME = {**KEEP_PRIVATE, "Content-Encoding": "identity"}
+"""A volume is gzip itself; the stated encoding keeps the server from compressing it once more."""
+_STATUS: tuple[tuple[type[MaskMatchError], int], ...] = (
+    (ConflictError, 409),
+    (ReadOnlyError, 403),
+    (DiskFullError, 507),
+    (BusyError, 503),
+    (StudyError, 404),
+)
+Handler = Callable[[Request, Path], Awaitable[Response]]
+
+
+class RefusedError(Exception):
+    """A request that cannot be answered.
+
+    Args:
+        status: what HTTP calls it.
+        text: the sentence for who sent it.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def guarded(handler: Handler, unusable: int = 404) -> Callable[[Request], Awaitable[Response]]:
+    """Let a handler see only requests with a good token for a study of the shelf; errors become sentences.
+
+    Args:
+        handler: called with the request and the study's folder.
+        unusable: the status where what was asked for or sent cannot be used.
+    """
+
+    async def guarded_handler(request: Request) -> Response:
+        study = request.path_params["study"]
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not tokens.is_good(bearer or request.query_params.get("token", ""), study):
+            return refusal(403, "this page is too old; reload it")
+        try:
+            return _unless_known(request, await handler(request, Shelf.from_environment().path(study)))
+        except RefusedError as error:
+            return refusal(error.status, str(error))
+        except MaskMatchError as error:
+            status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
+            return refusal(unusable if isinstance(error, InputError) else status, str(error), **_choice(error))
+        except OSError as error:
+            return refusal(507 if error.errno == errno.ENOSPC else 500, str(error.strerror))
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    return guarded_handler
+
+
+def refusal(status: int, text: str, **more: object) -> Response:
+    """An error as JSON: ``{"error": text}`` and what else there is to tell."""
+    return JSONResponse({"error": text, **more}, status, headers={"Cache-Control": "no-store"})
+
+
+def volume(path: Path) -> Response:
+    """A file that is gzip itself."""
+    return FileResponse(path, media_type="application/gzip", headers=_VOLUME, stat_result=path.stat())
+
+
+def _unless_known(request: Request, response: Response) -> Response:
+    """Send no file again that the browser has; one whose address names a version (``v=``) is not even asked about."""
+    if not isinstance(response, FileResponse) or "etag" not in response.headers:
+        return response
+    if request.query_params.get("v"):
+        response.headers["Cache-Control"] = _FOR_GOOD
+    if response.headers["etag"] not in request.headers.get("if-none-match", ""):
+        return response
+    kept = {name: response.headers[name] for name in ("etag", "cache-control")}
+    return Response(status_code=304, headers=kept)
+
+
+def _choice(error: MaskMatchError) -> dict[str, object]:
+    """What a window needs to know of the save that came before its own."""
+    if not isinstance(error, ConflictError):
+        return {}
+    return {"revision": error.revision, "author": error.author, "saved": error.saved}
