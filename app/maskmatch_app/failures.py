@@ -35,5 +35,4 @@ def in_words(error: Exception) -> str:
 def tell(error: Exception) -> bool:
     """Show the sentence in place of Streamlit's traceback, which goes to the log of the server."""
     st.error(look.plain(in_words(error)), icon=":material/error:")
-    look.foot()
     return True

@@ -59,6 +59,15 @@ def read_only(root: Path) -> None:
         )
 
 
+def lost(key: str) -> None:
+    """Say that a study is not where it was."""
+    st.error(
+        f"The study **{plain(key)}** is not where it was. Was its folder moved, renamed or removed, or is its disk not "
+        "connected? Put it back and reload this page, or choose another study.",
+        icon=":material/folder_off:",
+    )
+
+
 def state_cards(page: service.StudyPage) -> None:
     """How many scans are in each state, as numbers and as a bar."""
     states, total = page.states, len(page.scans)

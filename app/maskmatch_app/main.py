@@ -43,5 +43,9 @@ with st.sidebar:
         state.leave_study()
         st.switch_page("screens/home.py")
     look.who_works()
-page.run()
-look.foot()
+if (lost := state.lost_study()) is not None:
+    look.lost(lost)
+body = st.container()
+look.foot()  # stands below, also where a page stops or fails
+with body:
+    page.run()

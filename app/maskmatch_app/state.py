@@ -15,7 +15,8 @@ from maskmatch_med import service
 from maskmatch_med.errors import StudyError
 
 _STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
-_SCAN, _LEFT, _REMOVAL, _AUTHOR = "scan", "left", "removal", "author"
+_SCAN, _LEFT, _REMOVAL, _AUTHOR, _TABLE = "scan", "left", "removal", "author", "table"
+_LOST, _SEEN = "lost", "seen"
 AUTHOR_COOKIE = "maskmatch_author"
 """Where the browser keeps the name of who works, percent-encoded."""
 _LONGEST_NAME = 80
@@ -34,16 +35,26 @@ def study_key() -> str | None:
     known = shelf().studies()
     asked = st.query_params.get(_STUDY) or st.session_state.get(_STUDY)
     new = st.session_state.get(_DRAFT, {}).get("name")
+    if asked is not None and asked not in known and asked != new:
+        st.session_state[_LOST] = asked
+    elif asked is not None:
+        st.session_state.pop(_LOST, None)
     if asked is None or (asked not in known and asked != new):
-        asked = next(iter(known)) if len(known) == 1 else None
+        asked = next(iter(known)) if len(known) == 1 and lost_study() is None else None
     st.session_state[_STUDY] = asked
     if asked is not None and st.query_params.get(_STUDY) != asked:
         st.query_params[_STUDY] = asked
     return cast("str | None", asked)
 
 
+def lost_study() -> str | None:
+    """The study that was asked for and is not there: its folder was moved, renamed or removed, or never was."""
+    return cast("str | None", st.session_state.get(_LOST))
+
+
 def open_study(key: str) -> None:
     """Turn to a study."""
+    st.session_state.pop(_LOST, None)
     st.session_state[_LEFT] = False
     st.session_state[_STUDY] = key
     st.session_state.pop(_INTAKE, None)
@@ -55,6 +66,7 @@ def open_study(key: str) -> None:
 def leave_study() -> None:
     """Turn to no study, so that another can be begun."""
     st.session_state[_LEFT] = True
+    st.session_state.pop(_LOST, None)
     st.query_params.pop(_STUDY, None)
     st.query_params.pop(_SCAN, None)
 
@@ -82,9 +94,18 @@ def study_root() -> Path | None:
 
 def study_page() -> service.StudyPage | None:
     """What the open study holds now; None where there is none, or no scan was ever added."""
-    root = study_root()
+    root, key = study_root(), study_key()
+    seen: set[str | None] = st.session_state.setdefault(_SEEN, set())
     if root is None or not service.is_study(root):
+        if key in seen:
+            st.error(
+                "The folder of this study is not where it was. Was it moved, or is its disk not connected? "
+                "Put it back, then reload this page.",
+                icon=":material/folder_off:",
+            )
+            st.stop()
         return None
+    seen.add(key)
     try:
         return _browse(root, service.study_stamp(root))
     except StudyError as error:
@@ -115,6 +136,20 @@ def keep_intake(intake: service.Intake | None) -> None:
 def last_intake() -> service.Intake | None:
     """What the last drop brought."""
     return cast("service.Intake | None", st.session_state.get(_INTAKE))
+
+
+def table_page(search: tuple[str, ...], pages: int) -> int:
+    """The page of the table of scans, counted from 0; the first after a new search."""
+    held = st.session_state.get(_TABLE)
+    at = held[1] if held is not None and held[0] == search else 0
+    at = max(0, min(at, pages - 1))
+    st.session_state[_TABLE] = (search, at)
+    return int(at)
+
+
+def turn_table(page: int) -> None:
+    """Turn to another page of the table of scans."""
+    st.session_state[_TABLE] = (st.session_state[_TABLE][0], page)
 
 
 def ask_removal(question: tuple[str, list[service.LabelDefinition]] | None) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -111,15 +112,38 @@ def test_home_counts_the_scans_and_names_the_next_step(with_study: Path) -> None
     assert html.count('loading="lazy"') == 5
 
 
+def _listed(app: AppTest) -> dict[str, Any]:
+    tables = [json.loads(one.proto.json) for one in app.get("bidi_component")]
+    return next(dict(table) for table in tables if "rows" in table)
+
+
 def test_scans_are_found_by_name_and_state(with_study: Path) -> None:
     app = _run("scans")
-    assert list(app.dataframe[0].value["Scan"]) == [f"phantom_00{i}" for i in range(5)]
+    assert [row["name"] for row in _listed(app)["rows"]] == [f"phantom_00{i}" for i in range(5)]
     find = next(one for one in app.text_input if one.label == "Find")
     find.set_value("PHANTOM_003").run()
-    assert list(app.dataframe[0].value["Scan"]) == ["phantom_003"]
+    assert [row["name"] for row in _listed(app)["rows"]] == ["phantom_003"]
     next(one for one in app.text_input if one.label == "Find").set_value("").run()
     app.get("button_group")[0].set_value(["Labelled"]).run()
-    assert set(app.dataframe[0].value["State"]) == {"Labelled"}
+    assert [row["state"] for row in _listed(app)["rows"]] == ["Labelled", "Labelled"]
+    next(one for one in app.text_input if one.label == "Find").set_value("nobody").run()
+    assert "No scan fits this search" in _text(app)
+
+
+def test_many_scans_come_page_by_page(with_study: Path) -> None:
+    root = with_study / "tiny"
+    study, image = Study.open(root), next((root / "imagesTr").iterdir())
+    with study.editing():
+        for number in range(60):
+            study.add_case(f"more_{number:02d}", image, link=True)
+    app = _run("scans")
+    shown = _listed(app)
+    assert (len(shown["rows"]), shown["first"], shown["found"], shown["total"]) == (25, 1, 65, 65)
+    app.session_state["table"] = (app.session_state["table"][0], 2)
+    shown = _listed(app.run())
+    assert (len(shown["rows"]), shown["first"], shown["rows"][-1]["name"]) == (15, 51, "phantom_004")
+    next(one for one in app.text_input if one.label == "Find").set_value("more").run()
+    assert (_listed(app)["first"], _listed(app)["found"]) == (1, 60)
 
 
 def test_a_folder_on_this_computer_is_added(with_study: Path, held_out_scans: tuple[Path, Path]) -> None:

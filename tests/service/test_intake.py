@@ -126,8 +126,7 @@ def test_a_scan_taken_out_is_kept_aside_with_all_that_was_known_of_it(tiny_study
     assert json.loads((aside / "removed.json").read_text())["author"] == "Zoë"
     assert name not in json.loads((tiny_study / "dataset.json").read_text())["dataset"]
     assert [finding for finding in check_study(tiny_study) if "phantom" in str(finding)] == []
-    for path in files:
-        shutil.copy(aside / path, tiny_study / path)
+    shutil.copytree(aside, tiny_study, dirs_exist_ok=True)
     repair_study(tiny_study)
     assert next(scan.state for scan in browse(tiny_study).scans if scan.name == name) == "labelled"
     with pytest.raises(StudyError, match="no case"):

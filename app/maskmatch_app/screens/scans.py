@@ -4,12 +4,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from maskmatch_app import look, state, uploads
+from maskmatch_app import failures, look, state, uploads
+from maskmatch_app.listing import Listing, listing
 from maskmatch_app.shelf import arrived
 from maskmatch_app.structures import structures_form
 from maskmatch_app.uploader import uploader
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
+
+_ROWS = 25
 
 
 def take_in(root: Path, source: Path) -> None:
@@ -22,7 +25,7 @@ def take_in(root: Path, source: Path) -> None:
     try:
         intake = service.take_in(source, root, service.ImportOptions(label_names=state.new_structures()), show)
     except (MaskMatchError, OSError) as error:
-        intake = service.Intake(refused=[service.Refusal(source.name, str(error))])
+        intake = service.Intake(refused=[service.Refusal(source.name, failures.in_words(error))])
     state.keep_intake(intake)
     bar.empty()
 
@@ -87,40 +90,54 @@ def add(root: Path, key: str, opened: bool) -> None:
             st.rerun()
 
 
-def table(page: service.StudyPage) -> None:
-    """A row a scan; pictures are asked for as they come into view."""
+def table(root: Path, page: service.StudyPage) -> None:
+    """The scans that fit the search, page by page."""
     words = {word: key for key, (word, _) in look.STATES.items() if page.states[key]}
     search, states = st.columns([1, 2], vertical_alignment="bottom")
-    wanted = search.text_input("Find", placeholder="Name or source file", icon=":material/search:").casefold()
-    kept = states.pills("State", list(words), selection_mode="multi", label_visibility="collapsed")
+    wanted = search.text_input("Find", placeholder="Name, file or patient", icon=":material/search:").casefold()
+    kept = {words[word] for word in states.pills("State", list(words), selection_mode="multi") if word in words}
     scans = [
         scan
         for scan in page.scans
-        if wanted in f"{scan.name} {scan.source_name}".casefold()
-        and (not kept or scan.state in {words[word] for word in kept})
+        if wanted in f"{scan.name}\n{scan.source_name}\n{scan.group or ''}".casefold()
+        and (not kept or scan.state in kept)
     ]
-    rows = {
-        "Slices": [state.api("thumbnails", f"{scan.name}.jpg") for scan in scans],
-        "Scan": [scan.name for scan in scans],
-        "State": [look.STATES[scan.state][0] for scan in scans],
-        "Size": [look.size_of(scan) for scan in scans],
-        "Spacing": [look.spacing_of(scan) for scan in scans],
-        "Source": [scan.source_name for scan in scans],
-        "Predicted by": [", ".join(scan.predicted_by) for scan in scans],
-    }
-    if not any(scan.predicted_by for scan in scans):
-        del rows["Predicted by"]
-    st.caption(f"{len(scans)} of {len(page.scans)} scans")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        row_height=74,
-        height=min(640, 40 + 74 * max(1, len(scans))),
-        column_config={
-            "Slices": st.column_config.ImageColumn(width=315),
-            "Scan": st.column_config.TextColumn(pinned=True),
-        },
+    if not scans:
+        st.info("No scan fits this search.", icon=":material/search_off:")
+        return
+    at = state.table_page((wanted, *sorted(kept)), -(-len(scans) // _ROWS))
+    first = at * _ROWS
+    asked = listing(Listing(scans[first : first + _ROWS], at, first + 1, len(scans), len(page.scans)))
+    if asked is None:
+        return
+    what, of = asked
+    if what == "open":
+        state.show_scan(of)
+        st.switch_page("screens/label.py")
+    elif what == "remove":
+        sure(root, of)
+    else:
+        state.turn_table(int(of))
+        st.rerun()
+
+
+@st.dialog("Remove this scan?")
+def sure(root: Path, name: str) -> None:
+    """Ask before a scan goes."""
+    st.markdown(
+        f"**{look.plain(name)}** leaves the study with its labels and predictions. They are kept in the folder "
+        "*removed* of the study, from where they can be brought back."
     )
+    yes, no = st.columns(2)
+    if no.button("Keep it", type="primary", width="stretch"):
+        st.rerun()
+    if yes.button("Remove it", width="stretch"):
+        try:
+            service.remove_scan(root, name, state.author())
+        except (MaskMatchError, OSError) as error:
+            st.error(look.plain(failures.in_words(error)), icon=":material/error:")
+        else:
+            st.rerun()
 
 
 root, key = state.study_root(), state.study_key()
@@ -133,7 +150,8 @@ if root is None or key is None:
 study = state.study_page()
 structures = state.new_structures() or (study.structures if study else ())
 if structures:
-    st.caption(f"{key} · Structures: {', '.join(structures)}")
+    st.caption(look.plain(f"{key} · Structures: {', '.join(structures)}"))
+look.read_only(root)
 add(root, key, opened=study is None or not study.scans)
 if study is not None:
     structures_form(root)
@@ -141,6 +159,6 @@ intake = state.last_intake()
 if intake is not None:
     tell(intake)
 if study is not None and study.scans:
-    table(study)
+    table(root, study)
 elif intake is None:
     st.info("No scan yet. Drop the first ones above; the study is made with them.", icon=":material/info:")
