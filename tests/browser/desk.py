@@ -50,7 +50,7 @@ class Desk:
 
     def open(self, address: str, study: str, scan: str) -> Desk:
         """Open a scan by its address, and wait until it is shown."""
-        self.page.goto(f"{address}/view?study={study}&scan={scan}")
+        self.page.goto(f"{address}/label?study={study}&scan={scan}")
         return self.ready()
 
     def ready(self) -> Desk:
@@ -64,7 +64,7 @@ class Desk:
 
     def view(self, name: str) -> None:
         """Turn to ``axial``, ``coronal``, ``sagittal``, ``multi`` or ``solid``."""
-        self.find(f"[data-view={name}]").click()
+        self.find(f"button[data-view={name}]").click()
 
     def slices(self) -> int:
         """How many slices the present view has."""
@@ -102,6 +102,7 @@ class Desk:
     def seek_bright_spot(self) -> tuple[float, float]:
         """Leaf through the slices of the present view until the bright voxel is seen; gives its place on the page."""
         count = self.slices()
+        self.page.mouse.move(4, 4)
         for index in range(count):
             self.slide(index)
             if (spot := self.bright_spot()) is not None:

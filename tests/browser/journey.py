@@ -1,0 +1,142 @@
+"""The steps of the loop, each done in the browser as a person does it and looked at on the disk afterwards."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import find_contours
+
+from maskmatch_med.service import label_history
+from tests.browser.desk import Desk, Voxel
+from tests.browser.hand import Hand
+from tests.browser.watch import Watch
+from tests.served import Server
+
+_STEP_MS = 60_000
+_PLAUSIBLE_DICE = 0.85
+_EVERY = 2
+"""Each how many slices a structure is outlined; those between are interpolated."""
+
+
+class Journey:
+    """A person's way through the app.
+
+    Args:
+        watch: the page.
+        server: with no study yet.
+        scans: the files to bring in, each with its true label in ``../labelsTr``.
+        pictures: where pictures of the pages go, where they are wanted.
+    """
+
+    def __init__(self, watch: Watch, server: Server, scans: list[Path], pictures: Path | None = None) -> None:
+        self.watch = watch
+        self.page = watch.page
+        self.server = server
+        self.scans = scans
+        self.pictures = pictures
+        self.name = ""
+
+    @property
+    def root(self) -> Path:
+        """The study."""
+        return self.server.folder / self.name
+
+    def begin(self, name: str, structures: tuple[str, ...]) -> None:
+        """Begin a study with its structures."""
+        self.name = name
+        self.page.goto(self.server.address)
+        self.page.get_by_role("textbox", name="Name", exact=True).fill(name)
+        self.page.get_by_label("Structures to segment").fill(", ".join(structures))
+        self.page.get_by_role("button", name="Continue to the scans").click()
+        self.page.get_by_text("Drop scans here").wait_for(timeout=_STEP_MS)
+
+    def upload(self) -> None:
+        """Choose the scans; they are in the study with their voxels as they were."""
+        self.page.locator(".pick-files").set_input_files(self.scans)
+        self.page.get_by_text(f"{len(self.scans)} scans added").wait_for(timeout=_STEP_MS)
+        for path in self.scans:
+            stored = nibabel.load(self.root / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz"))
+            source = nibabel.load(path)
+            np.testing.assert_array_equal(stored.get_fdata(), source.get_fdata())
+            np.testing.assert_allclose(stored.affine, source.affine, atol=1e-5)
+        self.keep("scans")
+
+    def paint(self) -> str:
+        """Outline the structures of the scan that is open, mark it complete, and go on; gives its name.
+
+        What a person knows of the anatomy is taken from the true label: every other slice is outlined with the filled
+        pen, and the slices between are filled by the program.
+        """
+        case = str(parse_qs(urlparse(self.page.url).query)["scan"][0])
+        truth = self.truth(case)
+        desk = Desk(self.watch).ready()
+        hand = Hand(desk, truth.shape).turn("sagittal")
+        assert hand.plane is not None
+        axis = hand.plane.axis
+        for label in (1, 2):
+            hand.take("fill", label)
+            slices = np.flatnonzero((truth == label).any(tuple(one for one in range(3) if one != axis)))
+            for index in sorted({*slices[::_EVERY].tolist(), int(slices[-1])}):
+                hand.go(index)
+                for rim in outlines(truth, axis, index, label):
+                    hand.stroke(*rim)
+            hand.saved()
+            desk.find(".interpolate").click()
+            hand.saved()
+        self.keep(f"label-{case}")
+        desk.find(".complete-scan").click()
+        label = self.complete_label(case)
+        for value in (1, 2):
+            assert dice(label == value, truth == value) > _PLAUSIBLE_DICE
+        desk.find(".next").click()
+        self.page.wait_for_url(lambda url: f"scan={case}" not in url, timeout=_STEP_MS)
+        return case
+
+    def truth(self, case: str) -> NDArray[np.uint8]:
+        """The true label of a scan."""
+        folder = self.scans[0].parents[1] / "labelsTr"
+        return np.asarray(nibabel.load(folder / f"{case}.nii.gz").dataobj).astype(np.uint8)
+
+    def complete_label(self, case: str) -> NDArray[np.uint8]:
+        """The label that nnU-Net would read, once every voxel of it is judged."""
+        limit = time.monotonic() + _STEP_MS / 1000
+        while not (found := label_history(self.root, case)) or not found[0].complete:
+            assert time.monotonic() < limit, f"{case} has no complete label: {found}"
+            time.sleep(0.3)
+        stored = nibabel.load(self.root / "labelsTr" / f"{case}.nii.gz")
+        scan = nibabel.load(self.root / "imagesTr" / f"{case}_0000.nii.gz")
+        np.testing.assert_allclose(stored.affine, scan.affine, atol=1e-5)
+        return np.asarray(stored.dataobj).astype(np.uint8)
+
+    def go(self, title: str) -> None:
+        """Turn to a page by its name in the navigation."""
+        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title).click()
+        self.page.wait_for_timeout(500)
+        self.watch.settled()
+
+    def keep(self, name: str) -> None:
+        """Keep a picture of the page, where that is wanted."""
+        if self.pictures is not None:
+            self.page.mouse.move(4, 4)
+            self.page.wait_for_timeout(800)
+            self.watch.picture(self.pictures / f"{name}.png")
+
+
+def outlines(truth: NDArray[np.uint8], axis: int, index: int, label: int) -> list[list[Voxel]]:
+    """Voxels along the rims of a structure in a slice, as somebody would draw round it; a list a part."""
+    plane = np.pad(np.take(truth, index, axis) == label, 1)
+    found = []
+    for rim in find_contours(plane.astype(float), 0.95):
+        points = [np.insert(np.rint(point).astype(int) - 1, axis, index) for point in rim[:: max(1, len(rim) // 24)]]
+        found.append([(int(a), int(b), int(c)) for a, b, c in points])
+    return found
+
+
+def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """2 · overlap / (one + other)."""
+    return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))

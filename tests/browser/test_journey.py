@@ -1,0 +1,37 @@
+"""The whole loop as a person goes it: a new study, scans, strokes, a training, a review, an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.browser.journey import Journey
+from tests.browser.watch import Watch
+from tests.served import Server
+
+SCANS = 10
+
+
+@pytest.fixture
+def hippocampi(shared_data: Path) -> list[Path]:
+    """Ten scans of Task04_Hippocampus; the test is skipped where they are absent."""
+    found = sorted((shared_data / "Task04_Hippocampus" / "imagesTr").glob("hippocampus_*.nii.gz"))
+    if len(found) < SCANS:
+        pytest.skip(f"the journey needs {SCANS} scans of Task04_Hippocampus under {shared_data}")
+    return found[:SCANS]
+
+
+@pytest.mark.parametrize("training_s", [20, pytest.param(120, marks=pytest.mark.proof)])
+def test_the_whole_loop(
+    watch: Watch, serve: Callable[..., Server], hippocampi: list[Path], tmp_path: Path, training_s: int
+) -> None:
+    journey = Journey(watch, serve(tmp_path / "studies"), hippocampi)
+    journey.begin("Hippocampus", ("Anterior", "Posterior"))
+    journey.upload()
+    journey.go("Label")
+    painted = [journey.paint(), journey.paint()]
+    journey.train(training_s)
+    accepted, corrected = journey.review()
+    journey.export([*painted, accepted, corrected], tmp_path)
