@@ -12,7 +12,6 @@ _PAGES = (
     ("home", "Home", ":material/home:"),
     ("scans", "Scans", ":material/stacks:"),
     ("label", "Label", ":material/brush:"),
-    ("view", "View", ":material/visibility:"),
     ("train", "Train", ":material/model_training:"),
     ("review", "Review", ":material/fact_check:"),
     ("results", "Results", ":material/monitoring:"),

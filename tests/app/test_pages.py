@@ -181,40 +181,6 @@ def test_what_a_file_is_called_is_never_taken_as_markup(with_study: Path, tmp_pa
     assert "<img src=x" not in _text(app).replace("\\<img src=x", "")
 
 
-def _viewer_data(app: AppTest) -> dict[str, object]:
-    (component,) = app.get("bidi_component")
-    return dict(json.loads(component.proto.json))
-
-
-def test_a_scan_is_shown_with_its_label_and_predictions(with_study: Path) -> None:
-    values = np.zeros(browse(with_study / "tiny").scans[0].shape, np.uint8)
-    (with_study / "tiny" / "predictions" / "m").mkdir(parents=True)
-    nibabel.save(
-        nibabel.Nifti1Image(values, np.eye(4)), with_study / "tiny" / "predictions" / "m" / "phantom_000.nii.gz"
-    )
-    app = _run("view")
-    shown = _viewer_data(app)
-    assert str(shown["scan"]).startswith("/api/tiny/scans/phantom_000/0.nii.gz?token=")
-    assert [one["name"] for one in shown["overlays"]] == ["Label", "Prediction of m"]
-    assert (shown["names"], len(shown["colours"])) == (["liver", "spleen", "kidney", "aorta"], 4)
-    assert list(app.dataframe[0].value["Version"]) == ["0001"]
-
-
-def test_next_turns_to_the_next_scan_and_a_rerun_sends_the_same_address(with_study: Path) -> None:
-    app = _run("view")
-    first = _viewer_data(app)
-    app.run()
-    assert _viewer_data(app) == first
-    next(button for button in app.button if button.label == "Next").click().run()
-    assert not app.exception
-    assert "/scans/phantom_001/" in str(_viewer_data(app)["scan"])
-
-
-def test_without_scans_there_is_a_door_to_them(folder: Path) -> None:
-    app = _run("view")
-    assert "no scan to look at" in _text(app)
-
-
 def _press(app: AppTest, label: str) -> AppTest:
     next(button for button in app.button if button.label == label).click().run()
     assert not app.exception
@@ -252,24 +218,6 @@ def test_another_study_can_be_begun_beside_the_first(with_study: Path) -> None:
     assert not app.exception
     assert app.sidebar.selectbox[0].value == "tiny"
     assert "Open the demo study" not in [button.label for button in app.button]
-
-
-def test_a_prediction_is_accepted_and_becomes_the_label(with_study: Path) -> None:
-    root = with_study / "tiny"
-    scan = next(scan for scan in browse(root).scans if scan.state == "none")
-    image = nibabel.load(root / "imagesTr" / f"{scan.name}_0000.nii.gz")
-    values = np.zeros(scan.shape, np.uint8)
-    values[3:9, 4:8, 5:9] = 2
-    (root / "predictions" / "m").mkdir(parents=True)
-    nibabel.save(nibabel.Nifti1Image(values, image.affine), root / "predictions" / "m" / f"{scan.name}.nii.gz")
-    app = AppTest.from_file(str(MAIN), default_timeout=60)
-    app.query_params["scan"] = scan.name
-    app.run().switch_page("screens/view.py")
-    app.query_params["scan"] = scan.name
-    _press(app.run(), "Accept as label")
-    label = nibabel.load(root / "labelsTr" / f"{scan.name}.nii.gz")
-    np.testing.assert_array_equal(label.get_fdata(), values)
-    assert next(one.state for one in browse(root).scans if one.name == scan.name) == "accepted"
 
 
 def test_structures_are_renamed_moved_and_added(with_study: Path) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from maskmatch_app import look, state
+from maskmatch_app import history, look, state
 from maskmatch_app.annotator import Painting, painter
 from maskmatch_med import service
 
@@ -54,4 +54,5 @@ happened = painter(
 )
 if happened == "next":
     go_on(study, scan.name)
+history.panel(scan.name)
 st.caption(f"{look.size_of(scan)} voxels · {look.spacing_of(scan)} · from {scan.source_name}")
