@@ -62,6 +62,14 @@ class PseudoLabelConfig(_Section):
     equal cost. ``resize``: the same patch is resized, as the reference code does."""
     gate: bool = True
     """A scale enters the ensemble only while it does not lower the teacher's Dice on labelled patches."""
+    gate_by: Literal["paired", "alone"] = "paired"
+    """Whose Dice must be at least that of scale 1: the scale's mean with scale 1, or the scale's own."""
+    weigh_by: Literal["equal", "dice", "entropy"] = "equal"
+    """How scales that speak are weighed: alike, by their Dice on labelled patches, or by certainty at each voxel."""
+    scales_start: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the run before which scale 1 speaks alone; never before the unlabelled terms begin."""
+    train_scales: bool = False
+    """Whether labelled patches are cut at the ensemble's scales too, one scale a step."""
     measure_every: int = Field(default=20, ge=1)
     """Iterations between two measurements of the teacher's Dice at each scale."""
 
@@ -69,6 +77,8 @@ class PseudoLabelConfig(_Section):
     def _scale_one(self) -> PseudoLabelConfig:
         if 1.0 not in self.scales or min(self.scales) <= 0:
             raise ValueError(f"scales must be positive and contain 1, got {self.scales}")
+        if self.scales_start and not self.gate:
+            raise ValueError("scales_start needs gate = true: without the gate all scales speak from the beginning")
         return self
 
 
@@ -78,15 +88,36 @@ class UnlabelledConfig(_Section):
     strong_weight: float = Field(default=1.0, ge=0)
     masked_weight: float = Field(default=1.0, ge=0)
     mean_teacher_weight: float = Field(default=10.0, ge=0)
+    """Of mean-teacher's and ua-mt's squared distance."""
+    feature_weight: float = Field(default=1.0, ge=0)
+    cross_weight: float = Field(default=1.0, ge=0)
+    paste_weight: float = Field(default=1.0, ge=0)
+    masked_labelled_weight: float = Field(default=1.0, ge=0)
     start: float = Field(default=0.7, ge=0, lt=1)
     """Share of the run that trains on labels alone: such steps cost a third, and a poor teacher teaches its errors."""
     ramp: float = Field(default=0.1, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
+    uncertainty_passes: int = Field(default=8, ge=2)
+    """How often ua-mt asks the teacher about noisy copies."""
+    feature_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the encoder's channels that unimatch silences."""
+    paste_edge: float = Field(default=2 / 3, gt=0, lt=1)
+    """Edge of the box that bcp and +copy-paste paste, as a share of the patch's edge."""
+    paste_pseudo_weight: float = Field(default=0.5, ge=0)
+    """Weight of bcp's pseudo-labelled region against its labelled one."""
+    entropy_beta: tuple[float, float] = (5.0, 0.5)
+    """How fast +entropy-weighting discounts uncertain voxels, at the beginning and at the end of the run."""
     one_term_a_step: bool = True
     """Draw one of the terms at each step and weigh it by their number: the same gradient on average, for less time."""
     normalise_by: Literal["valid", "confident"] = "valid"
     """Whether the terms average over all valid voxels or over the confident ones."""
+
+    @model_validator(mode="after")
+    def _positive_beta(self) -> UnlabelledConfig:
+        if min(self.entropy_beta) <= 0:
+            raise ValueError(f"entropy_beta must be two positive numbers, got {self.entropy_beta}")
+        return self
 
 
 class TrainConfig(_Section):

@@ -1,6 +1,9 @@
 """The learning methods, from tensors to losses: no files, no study."""
 
+from maskmatch_med.methods.certainty import certain_mse, entropy, entropy_limit
 from maskmatch_med.methods.consistency import confident_cross_entropy
+from maskmatch_med.methods.copy_paste import pasted_dice_cross_entropy
+from maskmatch_med.methods.entropy_weighting import entropy_weighted_mse
 from maskmatch_med.methods.mean_teacher import probability_mse
 from maskmatch_med.methods.objective import Batch, Objective, StepLosses
 from maskmatch_med.methods.pseudo_labels import PseudoLabels, average_scales
@@ -21,9 +24,14 @@ __all__ = [
     "ScaleReliability",
     "StepLosses",
     "average_scales",
+    "certain_mse",
     "confident_cross_entropy",
     "dice_cross_entropy",
+    "entropy",
+    "entropy_limit",
+    "entropy_weighted_mse",
     "parse_recipe",
+    "pasted_dice_cross_entropy",
     "probability_mse",
     "sigmoid_ramp",
     "warm_up_cosine",

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.methods.pseudo_labels import (
+    Network,
     PseudoLabels,
     average_scales,
     axis_factors,
     resized_probabilities,
+    weighed_by_certainty,
     window_probabilities,
 )
 from maskmatch_med.methods.recipes import Recipe
 from maskmatch_med.methods.reliability import ScaleReliability
 from maskmatch_med.methods.schedule import sigmoid_ramp
 from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
-from maskmatch_med.methods.terms import TERMS, Term
-from maskmatch_med.nets import heads
+from maskmatch_med.methods.terms import TERMS, Lesson, Task, Term
+from maskmatch_med.nets import Pair, build_network, dropped_channels, heads
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.views import (
     LABELLED,
     SpatialDraw,
+    apply_cutmix,
     apply_intensity,
     apply_spatial,
+    draw_copy_paste,
     draw_intensity,
     draw_spatial,
     source_shape,
@@ -60,7 +66,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """What one step yields: the loss to descend, and each unweighted term with the share of confident voxels."""
+    """What one step yields: the loss to descend, and each unweighted term with the share of confident voxels.
+
+    Where two networks learn, losses are the sum over both and the share their mean.
+    """
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -76,52 +85,82 @@ class Objective:
     """
 
     def __init__(self, recipe: Recipe, plan: Plan, config: TrainConfig) -> None:
-        self.plan, self.config = plan, config
-        self.terms = {name: TERMS[name](plan, config) for name in recipe.terms}
+        self.recipe, self.plan, self.config = recipe, plan, config
+        self.terms = {name: TERMS[name](plan, config, recipe) for name in recipe.terms}
         self.scales = config.pseudo_labels.scales if recipe.multiscale else (1.0,)
         self.reliability = ScaleReliability(self.scales, plan.classes)
+
+    def build_student(self) -> nn.Module:
+        """The network that learns, or two of them in a :class:`Pair`."""
+        return build_network(self.plan) if self.recipe.networks == 1 else Pair(self.plan)
 
     @property
     def source_vox(self) -> tuple[int, ...]:
         """Edges of the source crops that this recipe's views are cut from: the widest window of the widest zoom."""
-        context = 1 / min(self.scales) if self.config.pseudo_labels.scale_mode == "window" else 1.0
+        wide = self.config.pseudo_labels.scale_mode == "window" or self.config.pseudo_labels.train_scales
+        context = 1 / min(self.scales) if wide else 1.0
         return source_shape(self.plan.patch_vox, context / self.config.spatial.zoom[0])
 
     def uses_unlabelled(self, progress: float) -> bool:
         """Whether a step at this progress trains on unlabelled scans."""
         return bool(self.terms) and progress >= self.config.unlabelled.start
 
+    def uses_scales(self, progress: float) -> bool:
+        """Whether scales other than 1 may speak at this progress."""
+        begun = progress >= self.config.pseudo_labels.scales_start
+        return begun and len(self.scales) > 1 and self.uses_unlabelled(progress)
+
+    def scale_weights(self) -> dict[float, float]:
+        """How much each scale counts at present."""
+        told = self.config.pseudo_labels
+        return self.reliability.weights(told.gate, told.gate_by, told.weigh_by)
+
     def step(
         self, student: nn.Module, teacher: nn.Module, batch: Batch, generator: Generator, progress: float
     ) -> StepLosses:
-        """Draw the views, ask the teacher, run the student once on all of them, add the terms up.
+        """Draw the labelled view, and let each network learn from it and from what its guide says.
 
         Args:
-            student: the network that learns.
+            student: the network that learns, or the pair.
             teacher: its average; only read, without gradient.
             batch: source crops.
             generator: the step's randomness, on the CPU.
             progress: share of the run that is done, in [0, 1].
         """
-        image, labels = self.labelled_view(batch, generator)
-        inputs, targets = [image], list[PseudoLabels]()
+        labelled = self.labelled_view(batch, generator)
         terms = self._terms_of_step(generator) if self.uses_unlabelled(progress) and len(batch.unlabelled) else {}
-        if terms:
-            weak, pseudo = self.teach(teacher, batch, generator)
-            for term in terms.values():
-                image, target = term.view(weak, pseudo, generator)
-                inputs.append(image)
-                targets.append(target)
-        outputs = student(torch.cat(inputs)).split([len(view) for view in inputs])
-        total = supervised = self._supervised(outputs[0], labels)
-        parts = {"supervised": supervised}
+        losses = []
+        for learner, guide in self._couples(student, teacher):
+            tasks = dict[str, Task]()
+            parts = dict[str, Tensor]()
+            if terms:
+                weak, pseudo = self.teach(guide, batch, generator)
+                lesson = Lesson(weak, pseudo, partial(_probabilities, guide), *labelled, progress)
+                tasks = {name: term.task(lesson, generator) for name, term in terms.items()}
+                parts["confident"] = self._confident_share(pseudo)
+            images = [labelled[0], *(task.image for task in tasks.values())]
+            with dropped_channels(student, _dropout_by_item(labelled[0], tasks), generator):
+                outputs = torch.split(learner(torch.cat(images)), [len(image) for image in images])
+            total = parts["supervised"] = self._supervised(outputs[0], labelled[1])
+            for (name, task), output in zip(tasks.items(), outputs[1:], strict=True):
+                parts[name] = task.loss(heads(output, self.plan)[0])
+                total = total + self._weight(name, progress) * (len(self.terms) / len(terms)) * parts[name]
+            losses.append(StepLosses(total, parts))
+        return _together(losses)
+
+    def _couples(self, student: nn.Module, teacher: nn.Module) -> list[tuple[Network, Network]]:
+        """Who learns from whom: the student from its average, or the two of a pair from each other."""
+        if self.recipe.networks == 1:
+            return [(student, teacher)]
+        members = [partial(student, member=member) for member in (0, 1)]
+        return [(member, self._full_resolution(other)) for member, other in zip(members, members[::-1], strict=True)]
+
+    def _full_resolution(self, network: Network) -> Network:
+        return lambda image: heads(network(image), self.plan)[0]
+
+    def _weight(self, name: str, progress: float) -> float:
         ramp = sigmoid_ramp(progress, self.config.unlabelled.start, self.config.unlabelled.ramp)
-        share = len(self.terms) / max(len(terms), 1)
-        for (name, term), output, target in zip(terms.items(), outputs[1:], targets, strict=True):
-            parts[name] = term.loss(heads(output, self.plan)[0], target)
-            total = total + ramp * share * term.weight * parts[name]
-            parts["confident"] = self._confident_share(target)
-        return StepLosses(total, parts)
+        return ramp * self.recipe.shares.get(name, 1.0) * self.terms[name].weight
 
     def _terms_of_step(self, generator: Generator) -> dict[str, Term]:
         if not self.config.unlabelled.one_term_a_step:
@@ -131,19 +170,27 @@ class Objective:
 
     def labelled_view(self, batch: Batch, generator: Generator) -> tuple[Tensor, Tensor]:
         """Labelled images (B, C, *patch) after spatial and intensity changes, and their labels (B, *patch) uint8."""
-        image, labels = self._labelled_patch(batch, self._draw(len(batch.labelled), generator))
-        draw = draw_intensity(len(image), LABELLED, generator)
-        return apply_intensity(image, draw, self.plan.scaled_axes), labels
+        drawn = self._draw(len(batch.labelled), generator)
+        if self.config.pseudo_labels.train_scales and len(self.scales) > 1:
+            scale = self.scales[int(torch.randint(len(self.scales), (), generator=generator))]
+            drawn = drawn.zoomed(axis_factors(scale, self.plan.scaled_axes))
+        image, labels = self._labelled_patch(batch, drawn)
+        image = apply_intensity(image, draw_intensity(len(image), LABELLED, generator), self.plan.scaled_axes)
+        if self.recipe.copy_paste:
+            edge = self.config.unlabelled.paste_edge
+            paste = draw_copy_paste(len(image), self.plan.patch_vox, edge, generator)
+            image, labels = apply_cutmix(image, paste), apply_cutmix(labels, paste)
+        return image, labels
 
     @torch.no_grad()
-    def teach(self, teacher: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, PseudoLabels]:
+    def teach(self, teacher: Network, batch: Batch, generator: Generator) -> tuple[Tensor, PseudoLabels]:
         """The weak view of the unlabelled scans (U, C, *patch) and the teacher's targets for it."""
         draw = self._draw(len(batch.unlabelled), generator)
         pseudo = self.pseudo_labels(teacher, batch.unlabelled, batch.inside, draw)
         return apply_spatial(batch.unlabelled, draw, self.plan.patch_vox), pseudo
 
     @torch.no_grad()
-    def pseudo_labels(self, teacher: nn.Module, source: Tensor, inside: Tensor, draw: SpatialDraw) -> PseudoLabels:
+    def pseudo_labels(self, teacher: Network, source: Tensor, inside: Tensor, draw: SpatialDraw) -> PseudoLabels:
         """What the teacher says of one view of source crops, over the scales that count at present.
 
         Args:
@@ -152,20 +199,24 @@ class Objective:
             inside: (U, 1, *source) bool, false outside the scan.
             draw: the view.
         """
-        weights = {scale: w for scale, w in self.reliability.weights(self.config.pseudo_labels.gate).items() if w > 0}
+        weights = {scale: w for scale, w in self.scale_weights().items() if w > 0}
         members = self._members(teacher, source, draw, tuple(weights))
         valid = apply_spatial(inside.float(), draw, self.plan.patch_vox, nearest=True)[:, 0] > 0.5
-        return PseudoLabels.from_probabilities(average_scales(members, weights), valid)
+        return PseudoLabels.from_probabilities(self._ensemble(members, weights), valid)
 
     @torch.no_grad()
-    def measure_scales(self, teacher: nn.Module, batch: Batch, generator: Generator) -> None:
+    def measure_scales(self, teacher: Network, batch: Batch, generator: Generator) -> None:
         """Measure the teacher's Dice at each scale on the batch's labelled patches, without intensity changes."""
         draw = self._draw(len(batch.labelled), generator)
         members = self._members(teacher, batch.labelled, draw, self.scales)
         _, labels = self._labelled_patch(batch, draw)
-        ensemble = average_scales(members, self.reliability.weights(self.config.pseudo_labels.gate))
+        ensemble = self._ensemble(members, self.scale_weights())
         seen = {scale: torch.where(inside, p, members[1.0][0]) for scale, (p, inside) in members.items()}
         self.reliability.measure(seen, ensemble, labels)
+
+    def _ensemble(self, members: dict[float, tuple[Tensor, Tensor]], weights: dict[float, float]) -> Tensor:
+        by_certainty = self.config.pseudo_labels.weigh_by == "entropy" and len(members) > 1
+        return average_scales(weighed_by_certainty(members) if by_certainty else members, weights)
 
     def _draw(self, batch: int, generator: Generator) -> SpatialDraw:
         return draw_spatial(batch, self.plan.spacing_mm, self.plan.mirror_axes, self.config.spatial, generator)
@@ -178,7 +229,7 @@ class Objective:
         return apply_spatial(batch.labelled, draw, patch_vox), judged.to(torch.uint8)
 
     def _members(
-        self, teacher: nn.Module, source: Tensor, draw: SpatialDraw, scales: tuple[float, ...]
+        self, teacher: Network, source: Tensor, draw: SpatialDraw, scales: tuple[float, ...]
     ) -> dict[float, tuple[Tensor, Tensor]]:
         patch_vox = self.plan.patch_vox
         members = {}
@@ -202,3 +253,21 @@ class Objective:
     def _confident_share(self, target: PseudoLabels) -> Tensor:
         confident = target.valid & (target.confidence >= self.config.pseudo_labels.threshold)
         return confident.sum() / target.valid.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def _probabilities(network: Network, image: Tensor) -> Tensor:
+    return torch.softmax(network(image).float(), 1)
+
+
+def _dropout_by_item(labelled: Tensor, tasks: Mapping[str, Task]) -> list[float]:
+    """For each item that the student will see, the share of channels to silence."""
+    return [0.0] * len(labelled) + [task.channel_dropout for task in tasks.values() for _ in task.image]
+
+
+def _together(losses: Sequence[StepLosses]) -> StepLosses:
+    """The sum over the networks that learn; of the confident share the mean."""
+    parts = {name: torch.stack([each.parts[name] for each in losses]).sum() for name in losses[0].parts}
+    if "confident" in parts:
+        parts["confident"] = parts["confident"] / len(losses)
+    return StepLosses(torch.stack([each.total for each in losses]).sum(), parts)

@@ -8,16 +8,19 @@ context from outside the patch; where a window has no value, the mean runs over 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from maskmatch_med.views.mixing import CutMixDraw, apply_cutmix
 from maskmatch_med.views.spatial import SpatialDraw, apply_spatial
 
+Network = Callable[[Tensor], Tensor]
+"""Images (B, C, *spatial) to the logits (B, K, *spatial) of full resolution."""
 Window = Callable[[tuple[float, ...]], Tensor]
 """Cuts the weak view at one factor an axis: factors (D,) → image (B, C, *patch)."""
 
@@ -56,7 +59,7 @@ def axis_factors(scale: float, scaled_axes: Sequence[bool]) -> tuple[float, ...]
 
 
 @torch.no_grad()
-def window_probabilities(network: nn.Module, window: Window, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+def window_probabilities(network: Network, window: Window, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Predict the window at one scale and bring it back to the patch's grid with one interpolation.
 
     Returns:
@@ -79,7 +82,7 @@ def window_probabilities(network: nn.Module, window: Window, factors: Sequence[f
 
 @torch.no_grad()
 def resized_probabilities(
-    network: nn.Module, weak: Tensor, factors: Sequence[float], divisor: Sequence[int]
+    network: Network, weak: Tensor, factors: Sequence[float], divisor: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """[fork] Predict the resized patch, padded to the network's stride and never stretched, and resize back.
 
@@ -92,7 +95,8 @@ def resized_probabilities(
     small = functional.interpolate(weak, size=size, mode=mode, align_corners=False)
     pads = [[0, -n % d] for n, d in zip(size, divisor, strict=True)]
     logits = network(functional.pad(small, [p for pair in reversed(pads) for p in pair])).float()
-    logits = logits[(..., *(slice(0, n) for n in size))]
+    for axis, n in enumerate(size, start=2):
+        logits = logits.narrow(axis, 0, n)
     logits = functional.interpolate(logits, size=tuple(shape), mode=mode, align_corners=False)
     return torch.softmax(logits, 1), torch.ones(1, 1, *shape, dtype=torch.bool, device=weak.device)
 
@@ -110,3 +114,15 @@ def average_scales(members: Mapping[float, tuple[Tensor, Tensor]], weights: Mapp
     total = sum((p * (inside * weights[r]) for r, (p, inside) in members.items()), start=torch.zeros(()))
     weight = sum((inside * weights[r] for r, (_, inside) in members.items()), start=torch.zeros(()))
     return total / weight
+
+
+def weighed_by_certainty(members: Mapping[float, tuple[Tensor, Tensor]]) -> dict[float, tuple[Tensor, Tensor]]:
+    """The same members, each voxel's validity multiplied by 1 − H/ln K of that scale's probabilities, at least 0.001.
+
+    [ours] A scale that is undecided at a voxel then has little to say there.
+    """
+    weighed = {}
+    for scale, (p, inside) in members.items():
+        doubt = -(p * p.clamp_min(1e-8).log()).sum(1, keepdim=True) / math.log(p.shape[1])
+        weighed[scale] = (p, inside * (1 - doubt).clamp_min(1e-3))
+    return weighed

@@ -8,6 +8,7 @@ on labelled patches.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,17 +47,33 @@ class ScaleReliability:
         names = [f"{scale:g}" for scale in self.scales] + ["ensemble"]
         return {name: float(value) for name, value in zip(names, self._dice()[:, 0], strict=True) if self._measured()}
 
-    def weights(self, gate: bool = True) -> dict[float, float]:
-        """1 for each scale that may enter, 0 for the others; scale 1 always enters.
+    def weights(
+        self,
+        gate: bool = True,
+        gate_by: Literal["paired", "alone"] = "paired",
+        weigh_by: Literal["equal", "dice", "entropy"] = "equal",
+    ) -> dict[float, float]:
+        """How much each scale counts, 0 for those that may not enter; scale 1 always enters with weight 1.
 
         With ``gate``, only scale 1 enters while its own Dice is below 0.1 or not measured: a comparison of failures
         says nothing.
+
+        Args:
+            gate: whether a scale must earn its place.
+            gate_by: whose Dice must be at least that of scale 1: the mean of the scale and scale 1, or the scale's own.
+            weigh_by: ``dice`` weighs a scale by its Dice over that of scale 1, both at least 0.1.
         """
-        paired = self._dice()[:, 1]
-        floor = max(float(paired[self.scales.index(1.0)]), _LOWEST_DICE)
-        return {
-            scale: 1.0 if scale == 1.0 or not gate or paired[i] >= floor else 0.0 for i, scale in enumerate(self.scales)
-        }
+        measured = self._dice()
+        one = self.scales.index(1.0)
+        compared = measured[:, 0 if gate_by == "alone" else 1]
+        alone = measured[:, 0].clamp_min(_LOWEST_DICE)
+        floor = max(float(compared[one]), _LOWEST_DICE)
+        weights = {}
+        for index, scale in enumerate(self.scales):
+            enters = scale == 1.0 or not gate or bool(compared[index] >= floor)
+            weight = float(alone[index] / alone[one]) if weigh_by == "dice" else 1.0
+            weights[scale] = weight if enters else 0.0
+        return weights
 
     def _measured(self) -> bool:
         """Whether scale 1 has met a structure, drawn or predicted: without one there is no Dice to compare with."""

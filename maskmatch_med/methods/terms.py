@@ -1,17 +1,23 @@
-"""The terms on unlabelled scans: each makes one student view of the weak view and holds it to the pseudo-labels."""
+"""The terms of a recipe: each makes one student view and tells what the answer to it is held to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from maskmatch_med.config import TrainConfig
+from maskmatch_med.methods.certainty import certain_mse, entropy, entropy_limit
 from maskmatch_med.methods.consistency import confident_cross_entropy
+from maskmatch_med.methods.copy_paste import pasted_dice_cross_entropy
+from maskmatch_med.methods.entropy_weighting import entropy_weighted_mse
 from maskmatch_med.methods.mean_teacher import probability_mse
 from maskmatch_med.methods.pseudo_labels import PseudoLabels
+from maskmatch_med.methods.recipes import Recipe
+from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.views import (
     STRONG,
@@ -19,90 +25,229 @@ from maskmatch_med.views import (
     apply_intensity,
     apply_patch_mask,
     default_patch_mm,
+    draw_boxes,
     draw_cutmix,
     draw_intensity,
     draw_patch_mask,
     mask_patch_vox,
 )
 
+PseudoLoss = Callable[[Tensor, PseudoLabels], Tensor]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the terms of one step may use.
+
+    Args:
+        weak: (U, C, *patch), the weak view of the unlabelled scans.
+        pseudo: what the teacher says of it.
+        ask: the teacher's probabilities of images (N, C, *patch) at scale 1, without gradient.
+        image: (B, C, *patch), the view of the labelled scans.
+        labels: (B, *patch) uint8; 255 = not judged.
+        progress: share of the run that is done.
+    """
+
+    weak: Tensor
+    pseudo: PseudoLabels
+    ask: Callable[[Tensor], Tensor]
+    image: Tensor
+    labels: Tensor
+    progress: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One view for the student.
+
+    Args:
+        image: (N, C, *patch), its input.
+        loss: the student's logits (N, K, *patch) to a scalar.
+        channel_dropout: share of the encoder's channels that are silenced for it.
+    """
+
+    image: Tensor
+    loss: Callable[[Tensor], Tensor]
+    channel_dropout: float = 0.0
+
 
 class Term(Protocol):
-    """One way of holding the student to the teacher."""
+    """One way of holding the student to what is known of a scan."""
 
     weight: float
 
-    def view(self, weak: Tensor, pseudo: PseudoLabels, generator: Generator) -> tuple[Tensor, PseudoLabels]:
-        """The student's input (B, C, *spatial) and its targets, from the weak view and the teacher's targets."""
-        ...
-
-    def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
-        """Scalar loss of the student's logits (B, K, *spatial) against the view's targets."""
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
+        """The student's input and what the answer is held to."""
         ...
 
 
 class StrongView:
     """Weak to strong: intensity changes and CutMix, confident cross-entropy (FixMatch, Sohn et al. 2020)."""
 
-    def __init__(self, plan: Plan, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.config, self.recipe = config, recipe
         self.scaled_axes = plan.scaled_axes
         self.weight = config.unlabelled.strong_weight
 
-    def view(self, weak: Tensor, pseudo: PseudoLabels, generator: Generator) -> tuple[Tensor, PseudoLabels]:
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
+        weak = lesson.weak
         strong = apply_intensity(weak, draw_intensity(len(weak), STRONG, generator), self.scaled_axes)
         cutmix = draw_cutmix(len(weak), weak.shape[2:], self.config.unlabelled.cutmix_probability, generator)
-        return apply_cutmix(strong, cutmix), pseudo.mixed(cutmix)
-
-    def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
-        """See :class:`Term`."""
-        return _confident_loss(logits, pseudo, self.config)
+        target, loss = lesson.pseudo.mixed(cutmix), _pseudo_loss(self.config, self.recipe, lesson)
+        return Task(apply_cutmix(strong, cutmix), lambda logits: loss(logits, target))
 
 
 class MaskedView:
     """Masked modelling: segment the whole weak view from its visible patches (MaskMatch, arXiv 2312.08631)."""
 
-    def __init__(self, plan: Plan, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.config, self.recipe = config, recipe
+        self.mask = _PatchMask(plan, config)
         self.weight = config.unlabelled.masked_weight
-        patch_mm = config.masking.patch_mm or default_patch_mm(plan.patch_vox, plan.spacing_mm)
-        self.patch_vox = mask_patch_vox(patch_mm, plan.spacing_mm, plan.patch_vox)
 
-    def view(self, weak: Tensor, pseudo: PseudoLabels, generator: Generator) -> tuple[Tensor, PseudoLabels]:
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        masking = self.config.masking
-        shape = weak.shape[2:]
-        visible = draw_patch_mask(len(weak), shape, self.patch_vox, masking.ratio, generator, masking.exact_count)
-        return apply_patch_mask(weak, visible), pseudo
+        loss = _pseudo_loss(self.config, self.recipe, lesson)
+        return Task(self.mask(lesson.weak, generator), lambda logits: loss(logits, lesson.pseudo))
 
-    def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
+
+class MaskedLabelled:
+    """Masked modelling of labelled scans: the labels themselves are the answer (as in AdvMIM)."""
+
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.mask = _PatchMask(plan, config)
+        self.weight = config.unlabelled.masked_labelled_weight
+
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        return _confident_loss(logits, pseudo, self.config)
+        return Task(self.mask(lesson.image, generator), lambda logits: dice_cross_entropy(logits, lesson.labels))
+
+
+class FeatureView:
+    """Feature perturbation: the weak view with half of the encoder's channels silenced (UniMatch, Yang et al. 2023)."""
+
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.config, self.recipe = config, recipe
+        self.weight = config.unlabelled.feature_weight
+
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
+        """See :class:`Term`."""
+        loss = _pseudo_loss(self.config, self.recipe, lesson)
+        dropout = self.config.unlabelled.feature_dropout
+        return Task(lesson.weak, lambda logits: loss(logits, lesson.pseudo), channel_dropout=dropout)
 
 
 class NoisyView:
     """Mean Teacher: the weak view with Gaussian noise of 0.1 deviations, squared distance of probabilities."""
 
-    def __init__(self, plan: Plan, config: TrainConfig) -> None:
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.config, self.recipe = config, recipe
         self.weight = config.unlabelled.mean_teacher_weight
 
-    def view(self, weak: Tensor, pseudo: PseudoLabels, generator: Generator) -> tuple[Tensor, PseudoLabels]:
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        noise = torch.randn(weak.shape, generator=generator).to(weak)
-        return weak + 0.1 * noise.clamp(-2, 2), pseudo
+        weighted = _pseudo_loss(self.config, self.recipe, lesson)
+        loss = weighted if self.recipe.entropy_weighting else probability_mse
+        return Task(_noisy(lesson.weak, generator), lambda logits: loss(logits, lesson.pseudo))
 
-    def loss(self, logits: Tensor, pseudo: PseudoLabels) -> Tensor:
+
+class CertainView:
+    """UA-MT: Mean Teacher where the teacher is certain of noisy copies (Yu et al. 2019)."""
+
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.classes, self.passes = plan.classes, config.unlabelled.uncertainty_passes
+        self.weight = config.unlabelled.mean_teacher_weight
+
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        return probability_mse(logits, pseudo)
+        view = _noisy(lesson.weak, generator)
+        answers = [lesson.ask(_noisy(lesson.weak, generator)) for _ in range(self.passes)]
+        uncertainty = entropy(torch.stack(answers).mean(0))
+        limit = entropy_limit(lesson.progress, self.classes)
+        return Task(view, lambda logits: certain_mse(logits, lesson.pseudo, uncertainty, limit))
 
 
-def _confident_loss(logits: Tensor, pseudo: PseudoLabels, config: TrainConfig) -> Tensor:
-    """The loss of the strong and of the masked view."""
-    return confident_cross_entropy(logits, pseudo, config.pseudo_labels.threshold, config.unlabelled.normalise_by)
+class CrossView:
+    """CPS with CutMix: every voxel of the other network's label, whatever its confidence (Chen et al. 2021)."""
+
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.config = config
+        self.weight = config.unlabelled.cross_weight
+
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
+        """See :class:`Term`."""
+        weak = lesson.weak
+        cutmix = draw_cutmix(len(weak), weak.shape[2:], self.config.unlabelled.cutmix_probability, generator)
+        target = lesson.pseudo.mixed(cutmix)
+        return Task(apply_cutmix(weak, cutmix), lambda logits: confident_cross_entropy(logits, target, threshold=0.0))
 
 
-TERMS: dict[str, Callable[[Plan, TrainConfig], Term]] = {
+class PastedViews:
+    """BCP: a box of the labelled scan in the unlabelled one, and the other way round (Bai et al. 2023)."""
+
+    def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
+        self.config = config
+        self.weight = config.unlabelled.paste_weight
+
+    def task(self, lesson: Lesson, generator: Generator) -> Task:
+        """See :class:`Term`; twice as many images as unlabelled scans."""
+        weak, count = lesson.weak, len(lesson.weak)
+        guessed = lesson.pseudo.labels.to(torch.uint8).masked_fill(~lesson.pseudo.valid, UNJUDGED)
+        box = draw_boxes(count, weak.shape[2:], self.config.unlabelled.paste_edge, generator).to(weak.device)
+        images, losses = [], []
+        for is_pseudo, shift in ((box, 0), (~box, 1)):
+            partner = (torch.arange(count, device=weak.device) + shift) % len(lesson.image)
+            images.append(torch.where(is_pseudo, weak, lesson.image[partner]))
+            losses.append(
+                (lesson.labels[partner], guessed, is_pseudo[:, 0], self.config.unlabelled.paste_pseudo_weight)
+            )
+
+        def loss(logits: Tensor) -> Tensor:
+            halves = zip(logits.chunk(2), losses, strict=True)
+            return torch.stack([pasted_dice_cross_entropy(half, *given) for half, given in halves]).sum()
+
+        return Task(torch.cat(images), loss)
+
+
+class _PatchMask:
+    """Hides a share of the patches of an image, as the settings say."""
+
+    def __init__(self, plan: Plan, config: TrainConfig) -> None:
+        self.masking = config.masking
+        patch_mm = config.masking.patch_mm or default_patch_mm(plan.patch_vox, plan.spacing_mm)
+        self.patch_vox = mask_patch_vox(patch_mm, plan.spacing_mm, plan.patch_vox)
+
+    def __call__(self, image: Tensor, generator: Generator) -> Tensor:
+        """The image (N, C, *patch) with its visible patches alone."""
+        ratio, exact = self.masking.ratio, self.masking.exact_count
+        visible = draw_patch_mask(len(image), image.shape[2:], self.patch_vox, ratio, generator, exact)
+        return apply_patch_mask(image, visible)
+
+
+def _noisy(image: Tensor, generator: Generator) -> Tensor:
+    """Gaussian noise of 0.1 deviations, cut off at 0.2."""
+    return image + 0.1 * torch.randn(image.shape, generator=generator).to(image).clamp(-2, 2)
+
+
+def _pseudo_loss(config: TrainConfig, recipe: Recipe, lesson: Lesson) -> PseudoLoss:
+    """Confident cross-entropy, or with +entropy-weighting the entropy-weighted distance with β at this moment."""
+    if recipe.entropy_weighting:
+        first, last = config.unlabelled.entropy_beta
+        beta = first * (last / first) ** lesson.progress
+        return lambda logits, pseudo: entropy_weighted_mse(logits, pseudo, beta)
+    threshold, normalise_by = config.pseudo_labels.threshold, config.unlabelled.normalise_by
+    return lambda logits, pseudo: confident_cross_entropy(logits, pseudo, threshold, normalise_by)
+
+
+TERMS: dict[str, Callable[[Plan, TrainConfig, Recipe], Term]] = {
     "strong": StrongView,
+    "second_strong": StrongView,
     "masked": MaskedView,
+    "masked_labelled": MaskedLabelled,
+    "feature": FeatureView,
     "mean_teacher": NoisyView,
+    "certain": CertainView,
+    "cross": CrossView,
+    "paste": PastedViews,
 }

@@ -1,6 +1,17 @@
 """Networks built from a plan, their weights, and the folder a model lives in."""
 
+from maskmatch_med.nets.dropout import dropped_channels
 from maskmatch_med.nets.folder import ModelFolder
+from maskmatch_med.nets.pair import Pair, kept_network
 from maskmatch_med.nets.unet import build_network, heads, load_weights, save_weights
 
-__all__ = ["ModelFolder", "build_network", "heads", "load_weights", "save_weights"]
+__all__ = [
+    "ModelFolder",
+    "Pair",
+    "build_network",
+    "dropped_channels",
+    "heads",
+    "kept_network",
+    "load_weights",
+    "save_weights",
+]

@@ -139,9 +139,8 @@ class TrainingLoop:
         return losses
 
     def _scales_due(self, progress: float) -> bool:
-        objective = self.parts.objective
         due = self.iteration % self.config.pseudo_labels.measure_every == 0
-        return due and len(objective.scales) > 1 and objective.uses_unlabelled(progress)
+        return due and self.parts.objective.uses_scales(progress)
 
     def _log(self, log: RunLog, losses: StepLosses, progress: float) -> None:
         now = time.monotonic()
@@ -157,7 +156,7 @@ class TrainingLoop:
         }
         if dice := self.parts.objective.reliability.dice():
             line["teacher_dice"] = dice
-            weights = self.parts.objective.reliability.weights(self.config.pseudo_labels.gate)
+            weights = self.parts.objective.scale_weights()
             line["scale_weights"] = {f"{scale:g}": weight for scale, weight in weights.items()}
         log.write(line)
         self.parts.report({"event": "train", "progress": progress, **line})

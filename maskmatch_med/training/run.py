@@ -24,7 +24,7 @@ from maskmatch_med.errors import StoppedError, StudyError, TrainingError
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.io.nifti import read_geometry
 from maskmatch_med.methods import Objective, parse_recipe
-from maskmatch_med.nets import ModelFolder, build_network, load_weights, save_weights
+from maskmatch_med.nets import ModelFolder, kept_network, load_weights, save_weights
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.study import FolderLock, Study
 from maskmatch_med.training.budget import Budget
@@ -139,9 +139,9 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     split = split_cases(study, objective, _prepare_report(options))
     record_learnt(folder.root, split.learnt_from(), options.start_from.root if options.start_from else None)
     torch.manual_seed(config.seed)
-    student = build_network(plan)
+    student = objective.build_student()
     if options.start_from is not None:
-        load_weights(student, options.start_from.weights_path)
+        load_weights(kept_network(student), options.start_from.weights_path)
     checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
     parts = LoopParts(
         student=student,
@@ -167,7 +167,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         finished = loop.run(log)
     finally:
         log.close()
-    save_weights(loop.teacher.network, folder.weights_path)
+    save_weights(kept_network(loop.teacher.network), folder.weights_path)
     preset = PRESETS[config.preset]
     metrics = {
         "finished": finished,

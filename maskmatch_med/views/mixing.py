@@ -1,6 +1,7 @@
-"""CutMix: a box of each item is replaced by the same box of another item of the batch.
+"""CutMix and copy-paste: a box of each item is replaced by the same box of another item.
 
-Source: Yun et al., CutMix, ICCV 2019; area and probability as UniMatch (Yang et al., CVPR 2023) draws them.
+Source: Yun et al., CutMix, ICCV 2019; area and probability as UniMatch (Yang et al., CVPR 2023) draws them. The box of
+fixed size is that of Bai et al., Bidirectional copy-paste, CVPR 2023.
 """
 
 from __future__ import annotations
@@ -61,3 +62,27 @@ def apply_cutmix(tensor: Tensor, draw: CutMixDraw) -> Tensor:
     if tensor.ndim == inside.ndim - 1:
         inside = inside[:, 0]
     return torch.where(inside, tensor[draw.partner.to(tensor.device)], tensor)
+
+
+def draw_boxes(batch: int, shape: Sequence[int], edge: float, generator: Generator) -> Tensor:
+    """Draw one box an item, ``edge`` of the view long along each axis, anywhere in it.
+
+    Returns:
+        (B, 1, *shape) bool, true inside the box.
+    """
+    inside = torch.zeros(batch, 1, *shape, dtype=torch.bool)
+    lengths = [max(1, int(n * edge)) for n in shape]
+    for item in range(batch):
+        starts = [
+            int(torch.randint(n - length + 1, (), generator=generator))
+            for n, length in zip(shape, lengths, strict=True)
+        ]
+        box = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
+        inside[(item, 0, *box)] = True
+    return inside
+
+
+def draw_copy_paste(batch: int, shape: Sequence[int], edge: float, generator: Generator) -> CutMixDraw:
+    """Each item receives a box of :func:`draw_boxes` from the next item; a single item stays as it is."""
+    inside = draw_boxes(batch, shape, edge, generator)
+    return CutMixDraw((torch.arange(batch) + 1) % batch, inside)

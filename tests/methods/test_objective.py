@@ -17,12 +17,26 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, parse_recipe
 from maskmatch_med.methods import objective as objective_module
 from maskmatch_med.methods import terms as terms_module
+from maskmatch_med.methods.terms import Lesson
+from maskmatch_med.nets import Pair
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.views.intensity import IntensityStrength
 
 Array = NDArray[np.float64]
 Build = Callable[..., Any]
-RECIPES = ["supervised", "mean-teacher", "fixmatch", "supervised+masked", "fixmatch+masked", "maskmatch"]
+RECIPES = [
+    "supervised",
+    "mean-teacher",
+    "ua-mt",
+    "fixmatch",
+    "unimatch",
+    "cps",
+    "bcp",
+    "supervised+masked",
+    "maskmatch",
+    "maskmatch+masked-labelled+entropy-weighting+copy-paste",
+    "cps+masked+multiscale",
+]
 DIMS = pytest.mark.parametrize("dims", [2, 3])
 NO_INTENSITY = IntensityStrength(*[(0.0, (0.5, 1.0))] * 6)
 STILL = {"spatial.rotation_probability": 0.0, "spatial.zoom_probability": 0.0}
@@ -50,6 +64,12 @@ class Recorder(nn.Module):
         return output
 
 
+def pair_of(plan: Plan, first: nn.Module, second: nn.Module) -> Pair:
+    pair = Pair(plan)
+    pair.members = nn.ModuleList([first, second])
+    return pair
+
+
 class Stage:
     """A plan, a student, its teacher (different weights), and batches for one recipe."""
 
@@ -57,8 +77,11 @@ class Stage:
         make_plan, make_net, self._make_batch = builders
         self.recipe = parse_recipe(recipe)
         self.plan: Plan = make_plan(dims, **plan)
-        self.student: nn.Module = make_net(self.plan, 0).train()
-        self.teacher = EMATeacher(make_net(self.plan, 1), 0.99)
+        nets = [make_net(self.plan, seed) for seed in range(4)]
+        if self.recipe.networks == 2:
+            nets = [pair_of(self.plan, *nets[:2]), pair_of(self.plan, *nets[2:])]
+        self.student: nn.Module = nets[0].train()
+        self.teacher = EMATeacher(nets[1], 0.99)
 
     def objective(self, **values: Any) -> Objective:
         return Objective(self.recipe, self.plan, TrainConfig().override(CONFIDENT | values))
@@ -132,7 +155,19 @@ def test_a_step_moves_the_student_and_never_the_teacher(recipe: str, dims: int, 
 
 @DIMS
 @pytest.mark.parametrize(
-    ("recipe", "term"), [("maskmatch", "strong"), ("maskmatch", "masked"), ("mean-teacher", "mean_teacher")]
+    ("recipe", "term"),
+    [
+        ("maskmatch", "strong"),
+        ("maskmatch", "masked"),
+        ("mean-teacher", "mean_teacher"),
+        ("ua-mt+multiscale", "certain"),
+        ("unimatch", "second_strong"),
+        ("unimatch+multiscale", "feature"),
+        ("cps+multiscale", "cross"),
+        ("bcp+multiscale", "paste"),
+        ("maskmatch+masked-labelled", "masked_labelled"),
+        ("fixmatch+entropy-weighting", "strong"),
+    ],
 )
 @pytest.mark.parametrize("mode", ["window", "resize"])
 def test_each_term_alone_moves_the_student(
@@ -154,8 +189,12 @@ def test_each_term_alone_moves_the_student(
 @pytest.mark.parametrize("progress", [0.0, 0.14, 0.15, 0.2, 0.275, 0.9])
 def test_total_is_the_weighted_ramped_sum(recipe: str, progress: float, dims: int, stage: Callable[..., Stage]) -> None:
     case = stage(recipe, dims)
-    weights = {"strong": 0.6, "masked": 0.3, "mean_teacher": 7.0}
+    weights = {"strong": 0.6, "masked": 0.3, "mean_teacher": 7.0, "feature": 0.2, "cross": 1.3, "paste": 0.7}
+    weights["masked_labelled"] = 0.4
     objective = case.objective(**{f"unlabelled.{name}_weight": w for name, w in weights.items()})
+    weights |= {"certain": weights["mean_teacher"]}
+    if recipe == "unimatch":
+        weights |= {"strong": 0.25 * 0.6, "second_strong": 0.25 * 0.6, "feature": 0.5 * 0.2}
     found = values_of(case.step(objective, case.batch(objective), progress=progress))
     share = min(1.0, (progress - 0.15) / 0.25)
     ramp = math.exp(-5 * (1 - share) ** 2) if progress >= 0.15 else 0.0
@@ -301,10 +340,11 @@ def test_cutmix_gives_strong_view_and_target_the_same_box(dims: int, stage: Call
     weak, pseudo = objective.teach(Reader(), batch, generator)
     sure = weak.abs() > 0.5
     assert torch.equal(pseudo.labels[:, None][sure] == 1, weak[sure] > 0)
-    strong, target = objective.terms["strong"].view(weak, pseudo, generator)
-    assert not torch.equal(strong, weak)
-    sure = strong.abs() > 0.5
-    assert torch.equal(target.labels[:, None][sure] == 1, strong[sure] > 0)
+    lesson = Lesson(weak, pseudo, Reader(), weak, pseudo.labels, 0.9)
+    task = objective.terms["strong"].task(lesson, generator)
+    assert not torch.equal(task.image, weak)
+    assert float(task.loss(Reader()(task.image))) < 0.5, "the answer that agrees with the mixed view costs little"
+    assert float(task.loss(Reader()(weak))) > 1, "the answer to the unmixed view does not fit the mixed targets"
 
 
 @DIMS
