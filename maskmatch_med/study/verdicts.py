@@ -1,0 +1,119 @@
+"""What people have decided on predictions: ``predictions/MODEL/CASE.review.json``, never overwritten, only added to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from maskmatch_med.errors import InputError, not_written
+from maskmatch_med.study.admission import check_name
+from maskmatch_med.study.records import file_sha256, load_record, save_record
+from maskmatch_med.study.study import Study
+
+Decision = Literal["accepted", "rejected"]
+REVIEW_ENDING = ".review.json"
+PREDICTION_ENDING = ".nii.gz"
+
+
+class Verdict(BaseModel):
+    """One decision on one prediction.
+
+    Args:
+        case: name of the scan.
+        model: whose prediction it was.
+        decision: what was decided.
+        reason: why, in the reader's words; may be empty.
+        author: who decided; may be empty.
+        decided: when, UTC in ISO 8601.
+        sha256: hash of the prediction's bytes; a decision holds for these alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: str
+    model: str
+    decision: Decision
+    reason: str = ""
+    author: str = ""
+    decided: str
+    sha256: str
+
+
+class _Verdicts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdicts: tuple[Verdict, ...] = ()
+
+
+def prediction_path(study: Study, case: str, model: str) -> Path:
+    """Where the prediction of a model for a scan lies.
+
+    Raises:
+        InputError: there is none, or the names cannot be those of files.
+        StudyError: there is no such scan.
+    """
+    check_name(model, "model")
+    path = study.predictions_dir / model / f"{study.case(case).name}{PREDICTION_ENDING}"
+    if not path.is_file():
+        raise InputError(f"there is no prediction {path}; predict this scan with {model} first")
+    return path
+
+
+def add_verdict(study: Study, case: str, model: str, decision: Decision, reason: str, author: str) -> Verdict:
+    """Write a decision beside the prediction that it is about.
+
+    Raises:
+        InputError: there is no such prediction.
+        StudyError: the study cannot be written, or another process keeps it locked.
+    """
+    path = prediction_path(study, case, model)
+    verdict = Verdict(
+        case=case,
+        model=model,
+        decision=decision,
+        reason=" ".join(reason.split()),
+        author=author,
+        decided=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        sha256=file_sha256(path),
+    )
+    target = _beside(path)
+    try:
+        with study.lock.held():
+            save_record(target, _Verdicts(verdicts=(*_read(target), verdict)))
+    except OSError as error:
+        raise not_written(study.root, error) from error
+    return verdict
+
+
+def verdicts_of(study: Study, case: str) -> list[Verdict]:
+    """All decisions on the predictions of a scan, oldest first.
+
+    Raises:
+        StudyError: a record is damaged.
+    """
+    paths = study.predictions_dir.glob(f"*/{case}{REVIEW_ENDING}")
+    return sorted((one for path in paths for one in _read(path)), key=lambda one: one.decided)
+
+
+def verdict_on(prediction: Path) -> Verdict | None:
+    """The last decision on a prediction as it is now; None where there is none, or it was made anew since.
+
+    Raises:
+        StudyError: the record is damaged.
+    """
+    path = _beside(prediction)
+    if not path.is_file():
+        return None
+    found = [one for one in _read(path) if one.sha256 == file_sha256(prediction)]
+    return found[-1] if found else None
+
+
+def _beside(prediction: Path) -> Path:
+    return prediction.with_name(prediction.name.removesuffix(PREDICTION_ENDING) + REVIEW_ENDING)
+
+
+def _read(path: Path) -> tuple[Verdict, ...]:
+    return load_record(path, _Verdicts).verdicts if path.is_file() else ()
