@@ -40,3 +40,9 @@ def token(monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setattr(tokens, "_SECRET", _SECRET)
     return tokens.sign("tiny")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what pages remember of this user out of the user's own folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
