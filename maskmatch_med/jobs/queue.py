@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +77,12 @@ class JobQueue:
 
     def waiting(self) -> list[Job]:
         """The jobs whose turn has not come, in the order of their turns."""
-        return sorted((job for job in self.jobs() if job.status == "waiting"), key=lambda job: job.state.queued)
+        return self.in_turn(self.jobs())
+
+    @staticmethod
+    def in_turn(jobs: Sequence[Job]) -> list[Job]:
+        """Those of some jobs whose turn has not come, in the order of their turns."""
+        return sorted((job for job in jobs if job.status == "waiting"), key=lambda job: job.state.queued)
 
     def tend(self) -> list[Job]:
         """All jobs; work that has lost its runner, because that was killed or the computer restarted, gets another."""

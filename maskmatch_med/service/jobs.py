@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from maskmatch_med.errors import StudyError, TrainingError
 from maskmatch_med.jobs import Command, Job, JobQueue, JobSpec, Status
+from maskmatch_med.jobs.turns import Turns
 from maskmatch_med.methods import parse_recipe
+from maskmatch_med.service.outlook import why_blocked
 from maskmatch_med.study import Study
 from maskmatch_med.training import read_log
-from maskmatch_med.training.presets import PRESETS
 
 _TRAIN_GRACE_S = 180.0
 _ENOUGH_TO_ESTIMATE = 0.01
@@ -43,27 +46,6 @@ class TrainingOrder:
 
 
 @dataclass(frozen=True)
-class TrainingOutlook:
-    """What a study offers to a training.
-
-    Args:
-        complete: scans with a complete label.
-        partial: scans that are judged in part.
-        unlabelled: scans without a label.
-        minutes: wall time of each preset.
-        blocked: why nothing can be trained, in a sentence; None where something can.
-        warnings: what to know before, in sentences.
-    """
-
-    complete: int
-    partial: int
-    unlabelled: int
-    minutes: dict[str, float]
-    blocked: str | None
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class JobState:
     """A job as a page shows it.
 
@@ -72,6 +54,7 @@ class JobState:
         kind: ``train`` or ``predict``.
         title: for people.
         model: the model that it makes or uses.
+        method: the recipe of a training; empty for other work.
         status: waiting, running, paused, stopped, done, failed or died.
         message: why it failed, in plain words.
         doing: the title of the command that runs or comes next.
@@ -79,6 +62,8 @@ class JobState:
         minutes_left: of that command; None while it cannot be told.
         event: the newest that it told: iteration, losses, confident share, …
         ahead: how many jobs come before it; 0 where it does not wait.
+        waits_for: name of the other study whose turn it is on this machine; empty where it does not wait for one.
+        ending: what it was asked to do and does now, ``pause`` or ``stop``; empty where nothing.
         can_resume: whether it can go on where it ended.
         queued, started, ended: UTC in ISO 8601.
     """
@@ -87,6 +72,7 @@ class JobState:
     kind: str
     title: str
     model: str
+    method: str
     status: Status
     message: str
     doing: str
@@ -94,24 +80,12 @@ class JobState:
     minutes_left: float | None
     event: dict[str, Any]
     ahead: int
+    waits_for: str
+    ending: Literal["", "pause", "stop"]
     can_resume: bool
     queued: str
     started: str | None
     ended: str | None
-
-
-def training_outlook(study: Study | Path | str) -> TrainingOutlook:
-    """What the data offers, before anything is started."""
-    judged = [case.judged for case in _opened(study).cases()]
-    complete, partial, none = (judged.count(state) for state in ("complete", "partial", "none"))
-    warnings = []
-    if complete + partial == 1:
-        warnings.append("Only one scan has a label: none can be held out, so the training cannot tell how good it is.")
-    if not none and not partial:
-        warnings.append("Every scan has a complete label: there is nothing unlabelled to learn from.")
-    blocked = None if complete + partial else "No scan has a label yet: paint a structure on one scan first."
-    minutes = {name: preset.minutes for name, preset in PRESETS.items()}
-    return TrainingOutlook(complete, partial, none, minutes, blocked, tuple(warnings))
 
 
 def queue_training(study: Study | Path | str, order: TrainingOrder | None = None) -> JobState:
@@ -124,7 +98,7 @@ def queue_training(study: Study | Path | str, order: TrainingOrder | None = None
     """
     opened, order = _opened(study), order or TrainingOrder()
     parse_recipe(order.method)
-    if (blocked := training_outlook(opened).blocked) is not None:
+    if (blocked := why_blocked(opened)) is not None:
         raise TrainingError(blocked)
     root, queue = opened.root.resolve(), JobQueue(opened.root)
     queue.root.mkdir(exist_ok=True)
@@ -141,7 +115,8 @@ def queue_training(study: Study | Path | str, order: TrainingOrder | None = None
         commands = [Command(words=tuple(words), title="Training", grace_s=_TRAIN_GRACE_S)]
         if order.predict:
             commands.append(_prediction(root, name))
-        spec = JobSpec(kind="train", title=f"Train {name}", commands=tuple(commands), about={"model": name})
+        about = {"model": name, "method": order.method}
+        spec = JobSpec(kind="train", title=f"Train {name}", commands=tuple(commands), about=about)
         job = queue.add(spec)
     return _shown(job, queue)
 
@@ -163,7 +138,8 @@ def queue_prediction(study: Study | Path | str, model: str) -> JobState:
 def job_states(study: Study | Path | str) -> list[JobState]:
     """All jobs of a study, newest first; work that has lost its runner is taken up again."""
     queue = _queue(study)
-    return [_shown(job, queue) for job in reversed(queue.tend())]
+    jobs = queue.tend()
+    return [_shown(job, queue, jobs) for job in reversed(jobs)]
 
 
 def job_state(study: Study | Path | str, id: str) -> JobState:
@@ -215,6 +191,15 @@ def job_log(study: Study | Path | str, id: str, lines: int = 100) -> str:
     return _queue(study).job(id).log_tail(lines)
 
 
+def job_log_path(study: Study | Path | str, id: str) -> Path:
+    """The file with all that a job printed; it need not be there yet.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    return _queue(study).job(id).log_path
+
+
 def training_curve(study: Study | Path | str, model: str) -> list[dict[str, Any]]:
     """What a training has logged so far: iteration, seconds, losses, confident share, validation Dice; oldest first."""
     return read_log(_opened(study).model_dir(model) / "log.jsonl")
@@ -250,17 +235,19 @@ def _model(study: Study, name: str) -> Path:
     return folder.resolve()
 
 
-def _shown(job: Job, queue: JobQueue) -> JobState:
+def _shown(job: Job, queue: JobQueue, jobs: Sequence[Job] | None = None) -> JobState:
     event = job.progress() if job.status == "running" else {}
-    share, left = _progress(event)
-    ids = [waiting.id for waiting in queue.waiting()]
-    running = any(other.status == "running" for other in queue.jobs())
+    share, left = _progress(event, queue.root.parent / "models" / job.spec.about.get("model", "") / "log.jsonl")
+    jobs = queue.jobs() if jobs is None else jobs
+    ids = [waiting.id for waiting in queue.in_turn(jobs)]
+    running = any(other.status == "running" for other in jobs)
     ahead = ids.index(job.id) + running if job.id in ids else 0
     return JobState(
         id=job.id,
         kind=job.spec.kind,
         title=job.spec.title,
         model=job.spec.about.get("model", ""),
+        method=job.spec.about.get("method", ""),
         status=job.status,
         message=job.state.message,
         doing="Preparing the scans" if event.get("event") == "prepare" else job.spec.commands[job.state.step].title,
@@ -268,6 +255,8 @@ def _shown(job: Job, queue: JobQueue) -> JobState:
         minutes_left=left,
         event=event,
         ahead=ahead,
+        waits_for=_waits_for(queue) if job.status == "waiting" and not ahead else "",
+        ending=job.state.wish or "",
         can_resume=job.can_resume,
         queued=job.state.queued,
         started=job.state.started,
@@ -275,15 +264,29 @@ def _shown(job: Job, queue: JobQueue) -> JobState:
     )
 
 
-def _progress(event: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Share done and minutes left."""
+def _waits_for(queue: JobQueue) -> str:
+    other = Turns().before(queue.root.parent)
+    return "" if other is None else other.study.name
+
+
+def _progress(event: dict[str, Any], log: Path) -> tuple[float | None, float | None]:
+    """Share done and minutes left; what was spent before the first iteration says nothing of the pace."""
     if event.get("event") in {"prepare", "count"}:
         return event["done"] / max(event["total"], 1), None
-    share = event.get("progress")
-    if not isinstance(share, float | int):
+    share, seconds = event.get("progress"), event.get("seconds")
+    if not isinstance(share, float | int) or not isinstance(seconds, float | int):
         return None, None
-    seconds = float(event.get("seconds", 0.0))
-    return float(share), seconds * (1 - share) / share / 60 if share > _ENOUGH_TO_ESTIMATE else None
+    pace = float(seconds) - _began(log)
+    return float(share), pace * (1 - share) / share / 60 if share > _ENOUGH_TO_ESTIMATE else None
+
+
+def _began(log: Path) -> float:
+    """Seconds of a run when its first iteration was logged; 0 where that is not known."""
+    try:
+        with log.open(encoding="utf-8") as stream:
+            return float(json.loads(stream.readline())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _queue(study: Study | Path | str) -> JobQueue:

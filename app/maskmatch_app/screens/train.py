@@ -1,15 +1,17 @@
 """Train: what the data offers, one button to start, and how the work goes; it outlives this page and the server."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
 
 import streamlit as st
 
-from maskmatch_app import look, state
+from maskmatch_app import look, microscope, state
+from maskmatch_app.curves import curves
+from maskmatch_app.training_order import attempt, duration, order
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
-_PRESETS: dict[Literal["quick", "balanced", "best"], str] = {"quick": "Quick", "balanced": "Balanced", "best": "Best"}
 _STATUS = {
     "waiting": ("Waiting", "gray"),
     "running": ("Running", "blue"),
@@ -19,121 +21,163 @@ _STATUS = {
     "failed": ("Failed", "red"),
     "died": ("Ended unexpectedly", "red"),
 }
-
-
-def duration(minutes: float) -> str:
-    """Minutes in words."""
-    if minutes < 1:
-        return "less than a minute"
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.2g} hours"
-
-
-def order(root: Path, outlook: service.TrainingOutlook) -> None:
-    """What to train, and the button."""
-    with st.container(border=True):
-        have = (
-            f"{outlook.complete} scans with a complete label, {outlook.partial} in part, {outlook.unlabelled} without"
-        )
-        st.markdown(f"**What there is to learn from:** {have}.")
-        for warning in outlook.warnings:
-            st.warning(warning, icon=":material/info:")
-        if outlook.blocked is not None:
-            st.error(outlook.blocked, icon=":material/block:")
-            return
-        words = {
-            key: f"{word} · {duration(outlook.minutes[key]).replace('minutes', 'min')}"
-            for key, word in _PRESETS.items()
-        }
-        pick, after, go = st.columns([4, 2, 1.6], vertical_alignment="bottom")
-        preset = pick.segmented_control("How long", list(words), default="quick", format_func=words.__getitem__)
-        predict = after.toggle("Then segment the rest", value=True)
-        if go.button("Start training", type="primary", icon=":material/play_arrow:", width="stretch"):
-            attempt(service.queue_training, root, service.TrainingOrder(preset=preset or "quick", predict=predict))
-
-
-def attempt(verb: Any, *given: Any) -> None:
-    """Do something to a job and show how it stands; what went wrong stays in view."""
-    try:
-        verb(*given)
-    except (MaskMatchError, OSError) as error:
-        st.error(look.plain(str(error)), icon=":material/error:")
-        return
-    st.rerun()
+_ACTIVE = {"running", "waiting"}
 
 
 @st.fragment(run_every=2.0)
-def jobs(root: Path) -> None:
-    """The jobs of the study, the newest first; looked at anew every two seconds."""
-    found = service.job_states(root)
-    st.subheader("Work", anchor=False)
-    if not found:
-        st.caption("Nothing has been started yet. Work goes on when this page is closed.")
-    for job in found:
-        with st.container(border=True):
-            show(root, job)
+def live(root: Path, known: Sequence[tuple[str, str]]) -> None:
+    """The job that runs, else the newest, and those that wait; looked at anew every two seconds."""
+    jobs = service.job_states(root)
+    if [(job.id, job.status) for job in jobs] != known:
+        st.rerun()
+    shown = in_focus(jobs)
+    if shown is None:
+        st.caption("Nothing has been trained yet. Once started, work goes on when this page is closed.")
+        return
+    with st.container(border=True):
+        head(root, shown)
+        if shown.status == "running":
+            progress(shown)
+        elif shown.status == "waiting":
+            waits(shown)
+        if shown.message:
+            st.error(look.plain(shown.message), icon=":material/error:")
+        if shown.kind == "train":
+            lines = service.training_curve(root, shown.model)
+            told(lines)
+            if lines:
+                curves(shown.model, lines)
+        log(root, shown)
+    for job in jobs:
+        if job.status == "waiting" and job.id != shown.id:
+            head(root, job)
+            waits(job)
 
 
-def show(root: Path, job: service.JobState) -> None:
-    """One job: how it stands, what can be done to it, its curve and its log."""
+@st.fragment(run_every=6.0)
+def teacher(root: Path, known: Sequence[tuple[str, str]]) -> None:
+    """The microscope of that job; it looks for a new snapshot every six seconds."""
+    job = in_focus([job for job in service.job_states(root) if (job.id, job.status) in known])
+    if job is not None and job.kind == "train" and job.method != "supervised":
+        microscope.figure(root, job.model, job.status == "running")
+
+
+def in_focus(jobs: list[service.JobState]) -> service.JobState | None:
+    """The job that the page is about: one that runs, that comes next, or ended last."""
+    for status in ("running", "waiting"):
+        if found := [job for job in jobs if job.status == status]:
+            return min(found, key=lambda job: job.ahead)
+    return max(jobs, key=lambda job: job.ended or job.queued, default=None)
+
+
+def head(root: Path, job: service.JobState) -> None:
+    """The title of a job, how it stands, and what can be done to it now."""
     word, colour = _STATUS[job.status]
     title, doors = st.columns([3, 2], vertical_alignment="center")
-    title.markdown(f"**{look.plain(job.title)}** :{colour}-badge[{word}]")
+    title.markdown(f"**{look.plain(job.title)}** :{colour}-badge[{word}] {when(job.started or job.queued)}")
     with doors.container(horizontal=True, horizontal_alignment="right"):
-        buttons(root, job)
-    if job.status == "running":
-        left = f" · {duration(job.minutes_left)} left" if job.minutes_left is not None else ""
-        st.progress(min(1.0, job.share or 0.0), f"{job.doing}{left}")
-    elif job.status == "waiting":
-        st.caption("Starts next" if not job.ahead else f"Starts after {job.ahead} other")
+        if job.status in _ACTIVE:
+            if st.button("Pause", key=f"pause {job.id}", icon=":material/pause:"):
+                attempt(lambda: service.pause_job(root, job.id))
+            if st.button("Stop and keep", key=f"stop {job.id}", icon=":material/stop:"):
+                attempt(lambda: service.stop_job(root, job.id))
+        elif job.can_resume and st.button("Resume", key=f"resume {job.id}", icon=":material/play_arrow:"):
+            attempt(lambda: service.resume_job(root, job.id))
+
+
+def progress(job: service.JobState) -> None:
+    """How far a running job is, and how long it still takes."""
+    share = min(1.0, job.share or 0.0)
+    doing = "Saving, to go on later" if job.ending == "pause" else "Saving what was learnt" if job.ending else job.doing
+    left = f" · {duration(job.minutes_left)} left" if job.minutes_left is not None and not job.ending else ""
+    st.progress(share, f"{doing} · {share:.0%}{left}")
+
+
+def waits(job: service.JobState) -> None:
+    """What a job waits for."""
+    if job.waits_for:
+        st.caption(f"Waits for the study {look.plain(job.waits_for)}: one study at a time uses this machine.")
+    else:
+        st.caption("Starts in a moment." if not job.ahead else f"Starts after {job.ahead} other.")
+
+
+def told(lines: list[dict[str, object]]) -> None:
+    """The newest numbers of a training in a line."""
+    newest = {name: value for line in lines for name, value in line.items()}
+    words = [f"iteration {newest['iteration']:,}"] if lines else []
+    if isinstance(share := newest.get("confident"), float):
+        words.append(f"{share:.0%} of the pseudo-labels are confident")
+    if isinstance(dice := newest.get("val_dice_by_structure"), dict):
+        words.append("Dice on scans held out: " + ", ".join(f"{look.plain(n)} {one:.2f}" for n, one in dice.items()))
+    if words:
+        st.caption(" · ".join(words))
+
+
+def log(root: Path, job: service.JobState) -> None:
+    """The log, read when it is opened; to copy in the corner, to download below."""
+    with st.expander("Log", key=f"log {job.id}", icon=":material/notes:", on_change="rerun") as door:
+        if door.open:
+            st.code(service.job_log(root, job.id) or "Nothing yet.", language=None, height=260)
+            path = service.job_log_path(root, job.id)
+            if path.is_file():
+                st.download_button(
+                    "Download the whole log",
+                    path.read_bytes,
+                    f"{root.name}-{job.id}.txt",
+                    "text/plain",
+                    key=f"download {job.id}",
+                    on_click="ignore",
+                    icon=":material/download:",
+                )
+
+
+def when(moment: str) -> str:
+    """A time as the clock of this computer shows it."""
+    return f":gray[{datetime.fromisoformat(moment).astimezone():%d %b %H:%M}]"
+
+
+def earlier(root: Path, jobs: list[service.JobState]) -> None:
+    """Work that has ended, a line each; the line that is chosen opens."""
+    if not jobs:
+        return
+    with st.expander(f"Earlier work ({len(jobs)})", icon=":material/history:"):
+        rows = {
+            "Work": [job.title for job in jobs],
+            "State": [_STATUS[job.status][0] for job in jobs],
+            "Ended": [datetime.fromisoformat(job.ended or job.queued).astimezone() for job in jobs],
+            "What happened": [job.message for job in jobs],
+        }
+        st.caption("Choose a line to see its curves and log, or to resume it.")
+        columns = {"Ended": st.column_config.DatetimeColumn(format="D MMM HH:mm")}
+        height = min(38 + 35 * len(jobs), 290)
+        picked = st.dataframe(
+            rows,
+            key="earlier work",
+            height=height,
+            hide_index=True,
+            on_select="rerun",
+            selection_mode="single-row",
+            column_config=columns,
+        )
+        for index in picked.selection.rows[:1]:
+            if index < len(jobs):
+                one(root, jobs[index])
+
+
+def one(root: Path, job: service.JobState) -> None:
+    """A job that has ended."""
+    head(root, job)
     if job.message:
         st.error(look.plain(job.message), icon=":material/error:")
-    curve = service.training_curve(root, job.model) if job.kind == "train" else []
-    figures(curve)
-    with st.expander("Log", icon=":material/notes:"):
-        st.code(service.job_log(root, job.id) or "Nothing yet.", language=None, height=220)
+    if job.kind == "train":
+        if lines := service.training_curve(root, job.model):
+            curves(job.model, lines)
+        if job.method != "supervised":
+            microscope.figure(root, job.model, running=False)
+    log(root, job)
 
 
-def buttons(root: Path, job: service.JobState) -> None:
-    """What can be done to a job now."""
-    if job.status in {"running", "waiting"}:
-        if st.button("Pause", key=f"pause {job.id}", icon=":material/pause:"):
-            attempt(service.pause_job, root, job.id)
-        if st.button("Stop and keep", key=f"stop {job.id}", icon=":material/stop:"):
-            attempt(service.stop_job, root, job.id)
-    elif job.can_resume and st.button("Resume", key=f"resume {job.id}", icon=":material/play_arrow:"):
-        attempt(service.resume_job, root, job.id)
-
-
-def figures(curve: list[dict[str, Any]]) -> None:
-    """The losses of a training so far, its share of confident pseudo-labels and its Dice on scans held out."""
-    rows = [
-        {"iteration": line["iteration"], "loss": value, "term": name.removeprefix("loss_").replace("loss", "all")}
-        for line in curve
-        for name, value in line.items()
-        if name.startswith("loss")
-    ]
-    dice = [line["val_dice_by_structure"] for line in curve if "val_dice_by_structure" in line]
-    share = [line["confident"] for line in curve if "confident" in line]
-    told = [f"iteration {curve[-1]['iteration']:,}"] if curve else []
-    told += [f"{share[-1]:.0%} of the pseudo-labels are confident"] if share else []
-    told += (
-        ["Dice on scans held out: " + ", ".join(f"{name} {one:.2f}" for name, one in dice[-1].items())] if dice else []
-    )
-    if told:
-        st.caption(" · ".join(told))
-    if rows:
-        spec = {
-            "mark": {"type": "line"},
-            "height": 180,
-            "encoding": {
-                "x": {"field": "iteration", "type": "quantitative"},
-                "y": {"field": "loss", "type": "quantitative"},
-                "color": {"field": "term", "type": "nominal", "title": None},
-            },
-        }
-        st.vega_lite_chart(spec={"data": {"values": rows}, **spec})
-
-
+st.html(look.PICTURES / "train.css")
 st.title("Train", anchor=False)
 root = state.study_root()
 if root is None or not service.is_study(root):
@@ -142,9 +186,22 @@ if root is None or not service.is_study(root):
         st.switch_page("screens/scans.py")
     st.stop()
 try:
-    outlook = service.training_outlook(root)
+    outlook, jobs = service.training_outlook(root), service.job_states(root)
 except MaskMatchError as error:
     st.error(look.plain(str(error)), icon=":material/error:")
     st.stop()
-order(root, outlook)
-jobs(root)
+busy = any(job.status in _ACTIVE for job in jobs)
+known = [(job.id, job.status) for job in jobs]
+shown = in_focus(jobs)
+if busy:
+    live(root, known)
+    teacher(root, known)
+    with st.expander("Train another", icon=":material/add:"):
+        order(root, outlook)
+else:
+    with st.container(border=True):
+        order(root, outlook)
+    live(root, known)
+    teacher(root, known)
+ended = [job for job in jobs if job.status not in _ACTIVE and (shown is None or job.id != shown.id)]
+earlier(root, ended)

@@ -1,0 +1,182 @@
+"""What to know before a training: cheap looks at labels, grids and machine, each told as a sentence with what to do.
+
+Nothing here takes longer than some seconds: labels are counted once a version, and no more than fit into a moment.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+import torch
+
+from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.io import nifti, read_labels
+from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.study import Case, Study
+from maskmatch_med.study.checking.cohort import SIZE_FACTOR, SPACING_FACTOR
+from maskmatch_med.study.checking.outliers import amount, outliers
+
+_LOOK_S = 2.0
+_FEW_VOXELS = 500
+_FEW_SHARE = 0.001
+_NAMED = 4
+_GB = 1e9
+_COPIES_WHILE_READING = 6
+_AXES = ("right to left", "front to back", "head to foot")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to know.
+
+    Args:
+        level: ``warning`` where the result may suffer, ``note`` where it is good to know.
+        text: what was found, and what to do.
+    """
+
+    level: Literal["note", "warning"]
+    text: str
+
+
+def advice_before_training(study: Study, cases: Sequence[Case]) -> list[Advice]:
+    """What to know before a training, the warnings first."""
+    found = [*_labels(study, cases), *_grids(cases), *_machine(study, cases)]
+    return sorted(found, key=lambda advice: advice.level == "note")
+
+
+def _labels(study: Study, cases: Sequence[Case]) -> Iterator[Advice]:
+    labelled = [case for case in cases if case.label is not None]
+    if len(labelled) == 1:
+        text = "Only one scan has a label: none can be held out, so the training cannot tell how good it is."
+        yield Advice("warning", f"{text} Label two or three more scans that look different.")
+    elif sum(case.judged == "complete" for case in cases) < 10 and labelled:
+        text = "Fewer than ten scans have a complete label, so none is held out to measure the Dice on."
+        yield Advice("note", f"{text} Judge the result by eye on the page Review.")
+    if labelled and all(case.judged == "complete" for case in cases):
+        text = "Every scan has a complete label, so there is nothing unlabelled to learn from."
+        yield Advice("note", f"{text} Add scans without labels; they cost nobody's time.")
+    counts, all_seen = _counted(labelled)
+    yield from _structures(study.label_names, counts, all_seen)
+    yield from _few_judged(labelled, counts)
+
+
+def _counted(labelled: Sequence[Case]) -> tuple[dict[str, dict[int, int]], bool]:
+    """Voxels by class of each label, and whether time has sufficed for all of them; the next look goes on from here."""
+    end, counts = time.monotonic() + _LOOK_S, dict[str, dict[int, int]]()
+    for case in labelled:
+        if time.monotonic() > end:
+            return counts, False
+        if case.label is not None:
+            counts[case.name] = _voxels(case.label.path, case.label.sha256)
+    return counts, True
+
+
+@lru_cache(maxsize=4096)
+def _voxels(path: Path, sha256: str) -> dict[int, int]:
+    """Voxels by value, 255 = not judged; empty where the label cannot be read, which `check` tells."""
+    try:
+        values, counts = np.unique(read_labels(path, unjudged=UNJUDGED).array, return_counts=True)
+    except (MaskMatchError, OSError):
+        return {}
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _structures(
+    label_names: Mapping[str, int], counts: Mapping[str, Mapping[int, int]], all_seen: bool
+) -> Iterator[Advice]:
+    structures = {name: value for name, value in label_names.items() if value}
+    if not counts or not all_seen:
+        return
+    for name, value in structures.items():
+        having = [case for case, found in counts.items() if found.get(value)]
+        if not having:
+            text = f"No label shows {name}: the model cannot learn it."
+            yield Advice("warning", f"{text} Paint it on one scan, or remove it on the page Scans.")
+        elif len(having) < len(counts):
+            without = _listed([case for case in counts if case not in having])
+            text = f"{name} is painted on {len(having)} of {len(counts)} labelled scans, not on {without}."
+            yield Advice("note", f"{text} Where it is there and not yet painted, paint it: its absence is learnt too.")
+
+
+def _few_judged(labelled: Sequence[Case], counts: Mapping[str, Mapping[int, int]]) -> Iterator[Advice]:
+    few = []
+    for case in labelled:
+        found = counts.get(case.name) or {}
+        judged = sum(number for value, number in found.items() if value != UNJUDGED)
+        if found and (judged < _FEW_VOXELS or judged < _FEW_SHARE * sum(found.values())):
+            few.append(f"{case.name} ({judged:,} voxels)")
+    if few:
+        text = f"Very few voxels are judged on {_listed(few)}."
+        yield Advice("warning", f"{text} Complete at least one slice there: it tells what is not a structure as well.")
+
+
+def _grids(cases: Sequence[Case]) -> Iterator[Advice]:
+    solid = [case for case in cases if not case.is_raster]
+    grids = {case.name: _grid(case.image_paths[0], _stamp(case.image_paths[0])) for case in solid}
+    known = {name: grid for name, grid in grids.items() if grid is not None}
+    if missing := [name for name in grids if name not in known]:
+        text = f"The scans {_listed(missing)} cannot be read."
+        yield Advice("warning", f"{text} Training will stop there: run `maskmatch check`, or add them anew.")
+    odd = dict[str, str]()
+    for axis, along in enumerate(_AXES):
+        for name, found in outliers({n: grid[0][axis] for n, grid in known.items()}, SPACING_FACTOR).items():
+            odd.setdefault(name, f"voxels of {amount(found.value)} mm {along} against {amount(found.median)}")
+        for name, found in outliers({n: grid[1][axis] for n, grid in known.items()}, SIZE_FACTOR).items():
+            odd.setdefault(name, f"{amount(found.value)} mm {along} against {amount(found.median)}")
+    if odd:
+        name, reason = next(iter(odd.items()))
+        text = f"{len(odd)} of {len(cases)} scans lie on a very different grid, such as {name}: {reason}."
+        yield Advice("warning", f"{text} See on the page Scans whether they show the same part of the body.")
+
+
+@lru_cache(maxsize=8192)
+def _grid(path: Path, stamp: int) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
+    """Spacing and extent in mm along right, front and head; None where the file cannot be read."""
+    try:
+        grid = nifti.read_geometry(path).to_canonical().target
+    except (MaskMatchError, OSError):
+        return None
+    a, b, c = (n * mm for n, mm in zip(grid.shape, grid.spacing_mm, strict=True))
+    return grid.spacing_mm, (a, b, c)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _machine(study: Study, cases: Sequence[Case]) -> Iterator[Advice]:
+    voxels = [int(np.prod(case.shape)) * max(1, len(study.channel_names)) for case in cases]
+    needed = sum(4 * n for n in voxels) + sum(int(np.prod(case.shape)) for case in cases)
+    missing, free = needed - _size(study.cache_dir), shutil.disk_usage(study.root).free
+    if missing > 0.9 * free:
+        text = f"The prepared scans take about {missing / _GB:.1f} GB and the disk has {free / _GB:.1f} GB free."
+        yield Advice("warning", f"{text} Make room, or move the study to a larger disk.")
+    reading, available = _COPIES_WHILE_READING * 4 * max(voxels, default=0), psutil.virtual_memory().available
+    if reading > available:
+        text = (
+            f"Preparing the largest scan takes about {reading / _GB:.1f} GB of memory, {available / _GB:.1f} are free."
+        )
+        yield Advice("warning", f"{text} Close other programs, or crop the scan before adding it.")
+    if not torch.cuda.is_available():
+        text = "There is no GPU that can be used; training runs on the processor."
+        yield Advice("note", f"{text} Balanced is a good choice here; with an NVIDIA GPU it is many times faster.")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.npy") if path.is_file())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
