@@ -1,4 +1,4 @@
-"""The viewer and the painter in the page. Voxels travel by HTTP; what passes through the page are addresses and names."""
+"""The viewer and the painter in the page. Voxels travel by HTTP; through the page pass addresses and names."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class Painting:
         names: of the structures 1, 2, …
         colours: theirs, as ``#rrggbb``.
         models: those that predicted this scan, the newest last.
+        version: of the label; None where there is none. Where it was made by other ways than this painter, the painter
+            shows what is painted anew.
     """
 
     study: str
@@ -52,6 +54,7 @@ class Painting:
     names: Sequence[str]
     colours: Sequence[str]
     models: Sequence[str] = ()
+    version: str | None = None
 
 
 @cache

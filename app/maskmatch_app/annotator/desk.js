@@ -45,7 +45,7 @@ export class Desk {
 
   swapSides() {
     this.viewer.isRadiological = !this.viewer.isRadiological;
-    this.find(".side").textContent = this.viewer.isRadiological ? "Right on the left" : "Left on the left";
+    this.find(".side").textContent = this.viewer.isRadiological ? "Radiological" : "Neurological";
   }
 
   step(by) {

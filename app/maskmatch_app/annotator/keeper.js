@@ -24,7 +24,8 @@ export class Keeper {
     this.hurry = () => { this.tries = 0; this.send(); };
     window.addEventListener("beforeunload", this.guard);
     window.addEventListener("online", this.hurry);
-    this.told("saved");
+    this.trouble = "";
+    this.tell();
   }
 
   // Take up the strokes that a window left behind which is gone. This one goes on under its name, so that the server knows
@@ -56,7 +57,7 @@ export class Keeper {
     const item = { corner: box.corner, shape: box.shape, ids: [] };
     this.waiting.push(item);
     this.unkept += 1;
-    this.say("saving");
+    this.tell();
     const record = { scan: this.scan, window: this.client.window, base: this.revision, ...this.mask.read(box) };
     this.writing = this.writing.then(() => keep(record)).then((id) => { item.ids.push(id); this.unkept -= 1; }, () => { item.isUnkept = true; });
     clearTimeout(this.timer);
@@ -73,17 +74,16 @@ export class Keeper {
   async sendAll() {
     while (this.waiting.length && !this.inConflict) {
       const batch = batchOf(this.waiting);
-      this.say("saving");
       await this.writing;
       try {
         this.revision = await this.client.put(this.revision, this.mask.read(batch.box), { keepalive: this.closed });
       } catch (error) {
         return this.failed(error);
       }
-      this.tries = 0;
+      [this.tries, this.trouble] = [0, ""];
       await this.acknowledge(batch.items);
     }
-    if (!this.inConflict) this.say("saved");
+    this.tell();
     return undefined;
   }
 
@@ -99,29 +99,26 @@ export class Keeper {
     if (error instanceof Refusal && error.status === 403) this.stale();
     this.tries += 1;
     const why = error instanceof Refusal && error.status !== 403 ? ` · ${error.message}` : "";
-    this.say("unsaved", `${this.unkept ? "Not saved" : "Kept in this browser"}${why}`);
+    this.trouble = `${this.unkept ? "Not saved" : "Kept in this browser"}${why}`;
+    this.tell();
     clearTimeout(this.timer);
     if (!this.closed) this.timer = setTimeout(() => this.send(), Math.min(LONGEST, 700 * 2 ** this.tries));
     return undefined;
   }
 
-  // Another window has saved: a person chooses. What is not chosen can be had back: theirs is a version, mine an undo away.
+  // Another window has saved: a person chooses. What is not chosen becomes a version in the history of the scan.
   async settle(told) {
     this.inConflict = true;
-    this.say("conflict");
+    this.tell();
     const choice = await this.conflict(told);
     const items = [...this.waiting];
     try {
-      if (choice === "theirs") {
-        const draft = await this.client.draft();
-        this.revision = draft.revision;
-        await this.acknowledge(items);
-        this.replaced(draft);
-      } else {
-        const whole = { corner: [0, 0, 0], shape: this.mask.shape };
-        this.revision = await this.client.put(told.revision, this.mask.read(whole), { over: true });
-        await this.acknowledge(items);
-      }
+      const draft = choice === "theirs" ? await this.client.draft() : null;
+      const whole = { corner: [0, 0, 0], shape: this.mask.shape };
+      this.revision = await this.client.put(told.revision, this.mask.read(whole), { over: true });
+      await this.acknowledge(items);
+      if (draft) await this.client.save();
+      if (draft) this.replaced(draft);
     } catch (error) {
       this.inConflict = false;
       return this.failed(error);
@@ -131,8 +128,8 @@ export class Keeper {
 
   goOn() {
     this.inConflict = false;
-    if (!this.waiting.length) this.say("saved");
-    else this.timer = setTimeout(() => this.send(), 0);
+    this.tell();
+    if (this.waiting.length) this.timer = setTimeout(() => this.send(), 0);
   }
 
   // All sent and acknowledged? False where something waits in the browser.
@@ -150,8 +147,11 @@ export class Keeper {
     if (this.waiting.length) this.hurry();
   }
 
-  say(state, text = "") {
-    this.told(state, text);
+  tell() {
+    if (this.inConflict) this.told("conflict");
+    else if (!this.waiting.length) this.told("saved");
+    else if (this.trouble) this.told("unsaved", this.trouble);
+    else this.told("saving");
   }
 
   // Leave the scan: send what waits, make a version. What cannot be sent stays in the browser.

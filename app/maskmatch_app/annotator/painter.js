@@ -14,7 +14,7 @@ const STATES = { saved: "Saved", saving: "Saving …", unsaved: "Kept in this br
 export class Painter extends Desk {
   wire() {
     super.wire();
-    [this.tool, this.label, this.showJudged] = ["brush", 1, false];
+    Object.assign(this, { tool: "brush", label: 1, showJudged: false, busy: 0, serverTurn: Promise.resolve() });
     this.pen = new Pen(this, this.find(".stage"));
     fillRail(this.find(".rail"), (kind, name) => (kind === "tool" ? this.take(name) : this[name]()));
     fillSheet(this.find(".sheet"));
@@ -27,7 +27,7 @@ export class Painter extends Desk {
     this.find(".complete-scan").onclick = () => this.complete(null);
     this.find(".next").onclick = () => this.next();
     this.hasten = () => { if (document.visibilityState === "hidden") this.keeper?.send(); };
-    this.leave = () => this.keeper?.hasten();
+    this.leave = () => { this.pen.end(false); this.keeper?.hasten(); };
     document.addEventListener("visibilitychange", this.hasten);
     window.addEventListener("pagehide", this.leave);
     this.take("brush");
@@ -38,9 +38,10 @@ export class Painter extends Desk {
     const isSame = this.data?.study === data.study && this.data?.scan === data.scan;
     this.data = data;
     this.find(".start").disabled = !data.models.length;
-    if (this.client && isSame) {
+    if (this.keeper && isSame) {
       this.client.author = data.author;
-      this.keeper?.renew(data.token);
+      this.keeper.renew(data.token);
+      if (!this.versions.has(data.version)) this.catchUp();
     }
     const inks = JSON.stringify([data.names, data.colours]);
     if (inks !== this.inksNow) this.structures(inks);
@@ -69,11 +70,12 @@ export class Painter extends Desk {
     [this.find(".low").value, this.find(".high").value] = about.range.map((n) => Number(n.toPrecision(5)));
     this.mask = new Mask(about.shape, draft.labels, draft.judged);
     this.steps = new Steps();
+    this.versions = new Set([data.version, null]);
     this.code = (n, stripe) => this.inks.of(this.mask.labels[n], this.mask.judged[n], stripe, this.showJudged);
     this.keeper = new Keeper(this.client, this.mask, draft.revision, {
       told: (state, text) => this.tellSaved(state, text),
       conflict: (told) => this.askConflict(told),
-      replaced: (fresh) => this.replace(fresh),
+      replaced: (draft) => this.replace(draft, false),
       stale: () => this.tellPage("event", "stale"),
     });
     await this.openChannel(0);
@@ -106,13 +108,20 @@ export class Painter extends Desk {
   look(view) {
     super.look(view);
     this.axis = this.viewer.plane() ?? this.axis;
-    this.find(".stage").dataset.tool = this.isPainting() ? this.tool : "move";
+    this.showTool();
+  }
+
+  // Over a single plane the crosshair is in the way of painting.
+  showTool() {
+    const tool = this.isPainting() ? this.tool : "move";
+    this.find(".stage").dataset.tool = tool;
+    if (this.viewer.order) this.viewer.cross(tool === "move" || this.viewer.plane() === null);
   }
 
   take(tool) {
     this.tool = tool;
-    for (const button of this.all("[data-tool].picked, .rail [data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-    this.find(".stage").dataset.tool = this.isPainting() ? tool : "move";
+    for (const button of this.all(".rail [data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+    this.showTool();
   }
 
   pick(label) {
@@ -123,7 +132,7 @@ export class Painter extends Desk {
   }
 
   isPainting() {
-    return this.tool !== "move" && this.viewer.view !== "solid" && Boolean(this.mask) && !this.isBusy && !this.keeper?.inConflict;
+    return this.tool !== "move" && this.viewer.view !== "solid" && Boolean(this.mask) && !this.busy && !this.keeper?.inConflict;
   }
 
   ink() {
@@ -161,7 +170,7 @@ export class Painter extends Desk {
   }
 
   retrace(step, back) {
-    if (!step || this.keeper.inConflict || this.isBusy) return;
+    if (!step || this.keeper.inConflict || this.busy) return;
     const box = this.mask.apply(step, back);
     this.viewer.refresh(box);
     this.keeper.add(box);
@@ -178,25 +187,40 @@ export class Painter extends Desk {
     this.tellSteps();
   }
 
-  replace(draft) {
+  replace(draft, isSaved) {
     const whole = slab(this.mask.shape, null);
-    this.follow(this.mask.stepTo(whole, draft.labels, draft.judged), true);
+    this.follow(this.mask.stepTo(whole, draft.labels, draft.judged), isSaved);
+  }
+
+  // A version was made by other ways, such as restoring an earlier one: show the draft as it is now.
+  catchUp() {
+    this.versions.add(this.data.version);
+    return this.withServer("Loading …", async () => {
+      const draft = await this.client.draft();
+      if (draft.revision === this.keeper.revision) return;
+      this.keeper.revision = draft.revision;
+      this.replace(draft, true);
+    });
   }
 
   // Something that the server does on the whole draft: all that is painted goes there first, and painting waits for it.
-  async withServer(doing, work) {
-    if (this.isBusy || !this.mask) return;
-    this.isBusy = true;
-    this.notice(doing);
-    try {
-      if (await this.keeper.flush()) this.notice((await work()) || "");
-      else this.notice("The server cannot be reached now; what you painted is kept in this browser");
-    } catch (error) {
-      this.notice(error.message);
-      if (error.status === 409) await this.keeper.settle(error.told);
-    } finally {
-      this.isBusy = false;
-    }
+  withServer(doing, work) {
+    this.pen.end();
+    this.busy += 1;
+    this.tellSaved("saving", doing);
+    this.serverTurn = this.serverTurn.then(async () => {
+      try {
+        if (await this.keeper.flush()) this.notice((await work()) || "");
+        else this.notice("The server cannot be reached now; what you painted is kept in this browser");
+      } catch (error) {
+        this.notice(error.message);
+        if (error.status === 409) await this.keeper.settle(error.told);
+      } finally {
+        this.busy -= 1;
+        this.keeper?.tell();
+      }
+    });
+    return this.serverTurn;
   }
 
   grow() {
@@ -225,7 +249,7 @@ export class Painter extends Desk {
     return this.withServer("Fetching the prediction …", async () => {
       const draft = await this.client.start(this.keeper.revision, model);
       this.keeper.revision = draft.revision;
-      this.replace(draft);
+      this.replace(draft, true);
       return "The prediction is hatched where nobody has judged it";
     });
   }
@@ -233,8 +257,9 @@ export class Painter extends Desk {
   complete(axis) {
     const index = axis === null ? 0 : this.viewer.voxel()[axis];
     return this.withServer("Marking as complete …", async () => {
-      const { revision } = await this.client.complete(this.keeper.revision, axis, index);
+      const { revision, version } = await this.client.complete(this.keeper.revision, axis, index);
       this.keeper.revision = revision;
+      this.versions.add(version);
       this.follow(this.mask.stepJudged(slab(this.mask.shape, axis, index)), true);
       this.tellPage("event", "versioned");
       return axis === null ? "This scan is complete" : "This slice is complete";
@@ -277,6 +302,7 @@ export class Painter extends Desk {
   }
 
   tellSaved(state, text) {
+    if (state === "saved" && this.busy) return;
     this.find(".saved").dataset.state = state;
     this.find(".saved").textContent = text || STATES[state];
   }

@@ -69,6 +69,12 @@ export class Pen {
   up(event) {
     if (event.pointerId !== this.stroke?.id) return;
     event.stopImmediatePropagation();
+    this.end(event.type !== "pointercancel");
+  }
+
+  // The stroke ends where it is. A shape that was broken off is not painted.
+  end(isWhole = true) {
+    if (!this.stroke) return;
     const { ink, plane, first, last, places } = this.stroke;
     const grid = this.desk.grid;
     const { axis } = plane;
@@ -78,7 +84,7 @@ export class Pen {
       ellipse: () => ellipse(grid, axis, first, last),
       bucket: () => this.poured(axis, first),
     }[ink.tool]?.();
-    if (voxels && event.type !== "pointercancel") this.put(voxels);
+    if (voxels && isWhole) this.put(voxels);
     const { steps, box } = this.stroke;
     this.stroke = null;
     this.trace();
@@ -160,11 +166,11 @@ export class Pen {
 
   // The size of the brush under the pointer, and the voxel there.
   hover(event) {
-    const plane = this.stroke?.plane ?? (this.desk.isPainting() ? this.desk.viewer.pick(event.clientX, event.clientY) : null);
+    const plane = this.stroke?.plane ?? (this.desk.mask ? this.desk.viewer.pick(event.clientX, event.clientY) : null);
     if (!plane) return this.tip.setAttribute("d", "");
     const at = plane.at(event.clientX, event.clientY);
     this.desk.hovered(this.inside(this.whole(at)));
-    if (!BRUSHES.includes(this.desk.tool)) return this.tip.setAttribute("d", "");
+    if (!BRUSHES.includes(this.desk.tool) || !this.desk.isPainting()) return this.tip.setAttribute("d", "");
     const { size, isBall } = this.desk.ink();
     const { spacing } = this.desk.grid;
     const unit = Math.min(...(isBall ? spacing : plane.across.map((a) => spacing[a])));

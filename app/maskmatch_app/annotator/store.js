@@ -15,6 +15,7 @@ function database() {
 async function run(mode, work) {
   const transaction = (await database()).transaction("strokes", mode, { durability: "strict" });
   const asked = work(transaction.objectStore("strokes"));
+  transaction.commit?.();  // at once, also where the page is about to go away
   return new Promise((good, bad) => {
     transaction.oncomplete = () => good(asked?.result);
     transaction.onerror = transaction.onabort = () => bad(transaction.error);

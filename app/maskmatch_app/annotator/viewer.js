@@ -10,8 +10,8 @@ const RGB24 = 128;
 
 export class Viewer {
   constructor(canvas, moved) {
-    Object.assign(this, { canvas, view: "multi" });
-    this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], crosshairWidth: 0.25, dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: false });
+    Object.assign(this, { canvas, view: "multi", isCrossed: true });
+    this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: false });
     this.nv.onLocationChange = moved;
     this.ready = this.nv.attachToCanvas(canvas);
   }
@@ -56,7 +56,17 @@ export class Viewer {
   look(view) {
     this.view = view;
     this.nv.setSliceType(this.nv[VIEWS[view]]);
+    this.cross(this.isCrossed);
     this.resample();
+  }
+
+  // Show the crosshair, a thin line whatever the size of the voxels, or hide it in the planes.
+  cross(on) {
+    this.isCrossed = on;
+    const widest = Math.max(1, ...this.nv.screenSlices.map((tile) => tile.leftTopWidthHeight[2] / tile.fovMM[0]));
+    const { pixDims } = this.nv.back;
+    const pixels = 1.6 * this.nv.uiData.dpr;
+    this.nv.setCrosshairWidth(on || this.view === "solid" ? pixels / widest / Math.min(pixDims[1], pixDims[2], pixDims[3]) : 0);
   }
 
   // The file axis across the plane in view; null where more than one is in view, or none.

@@ -50,6 +50,7 @@ happened = painter(
         names=study.structures,
         colours=study.colours,
         models=scan.predicted_by,
+        version=scan.label_version,
     )
 )
 if happened == "next":
