@@ -17,6 +17,15 @@ from maskmatch_med.service.browse import (
 )
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.display import thumbnail_of
+from maskmatch_med.service.exports import (
+    Download,
+    ExportOrder,
+    download_path,
+    export_study,
+    exportable,
+    prepare_download,
+)
+from maskmatch_med.service.foreign_masks import MaskIntake, take_in_masks
 from maskmatch_med.service.history import Event, scan_history
 from maskmatch_med.service.inspect import doctor, info
 from maskmatch_med.service.intake import Intake, Refusal, remove_scan, take_in
@@ -53,8 +62,29 @@ from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, tr
 from maskmatch_med.service.microscope import Microscope, microscope, microscope_picture
 from maskmatch_med.service.next_step import NextStep, next_step
 from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
+from maskmatch_med.service.overlays import display_difference, display_uncertainty
 from maskmatch_med.service.rank import next_to_label, rank_scans
 from maskmatch_med.service.report import ReportRequest, report
+from maskmatch_med.service.results import (
+    Difference,
+    ModelScores,
+    ReportFile,
+    common_cases,
+    differences,
+    metrics_table,
+    predicting_models,
+    report_path,
+    reports_of,
+    score_models,
+    scores_pending,
+)
+from maskmatch_med.service.review import (
+    ReviewItem,
+    accept_reviewed,
+    begin_correction,
+    reject_prediction,
+    review_queue,
+)
 from maskmatch_med.service.strokes import (
     DraftState,
     PackedDraft,
@@ -74,51 +104,68 @@ from maskmatch_med.service.viewing import (
     display_prediction,
     display_scan,
 )
-from maskmatch_med.study import Box, ImportOptions, LabelDefinition, Painter, export_study, import_scans, repair_study
+from maskmatch_med.service.volumes import ScanVolume, volumes, volumes_table
+from maskmatch_med.study import Box, ImportOptions, LabelDefinition, Painter, import_scans, repair_study
 from maskmatch_med.training import Snapshot
 
 __all__ = [
     "Box",
+    "Difference",
+    "Download",
     "DraftState",
     "EvaluateOptions",
     "Event",
+    "ExportOrder",
     "ImportOptions",
     "Intake",
     "JobState",
     "LabelDefinition",
+    "MaskIntake",
     "Microscope",
+    "ModelScores",
     "NextStep",
     "PackedDraft",
     "Painter",
     "PredictRequest",
     "PresetOffer",
     "Refusal",
+    "ReportFile",
     "ReportRequest",
+    "ReviewItem",
     "Round",
     "Saved",
     "ScanEntry",
     "ScanView",
+    "ScanVolume",
     "Snapshot",
     "StudyPage",
     "TrainRequest",
     "TrainingOrder",
     "TrainingOutlook",
     "accept_prediction",
+    "accept_reviewed",
+    "begin_correction",
     "browse",
     "check_study",
+    "common_cases",
     "complete_scan",
     "complete_slice",
     "define_labels",
     "describe_plan",
     "describe_scan",
+    "differences",
     "display_colour",
+    "display_difference",
     "display_label",
     "display_prediction",
     "display_scan",
+    "display_uncertainty",
     "doctor",
+    "download_path",
     "draft_revision",
     "evaluate",
     "export_study",
+    "exportable",
     "import_scans",
     "info",
     "is_study",
@@ -130,6 +177,7 @@ __all__ = [
     "label_history",
     "make_demo_study",
     "may_write",
+    "metrics_table",
     "microscope",
     "microscope_picture",
     "names_in_splits",
@@ -142,14 +190,20 @@ __all__ = [
     "plan_study",
     "predict",
     "predicted_labels",
+    "predicting_models",
+    "prepare_download",
     "queue_prediction",
     "queue_training",
-    "remove_scan",
     "rank_scans",
+    "reject_prediction",
+    "remove_scan",
     "repair_study",
     "report",
+    "report_path",
+    "reports_of",
     "restore_version",
     "resume_job",
+    "review_queue",
     "save_box",
     "save_box_over",
     "save_idle_labels",
@@ -158,14 +212,19 @@ __all__ = [
     "save_strokes_over",
     "scan_history",
     "scan_shape",
+    "score_models",
+    "scores_pending",
     "start_from_prediction",
     "stop_job",
     "studies_in",
     "study_stamp",
     "take_in",
+    "take_in_masks",
     "thumbnail_of",
     "train",
     "training_curve",
     "training_outlook",
     "unlabelled_names",
+    "volumes",
+    "volumes_table",
 ]

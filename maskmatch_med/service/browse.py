@@ -15,12 +15,12 @@ from maskmatch_med.evaluation.pictures import PALETTE
 from maskmatch_med.io import nifti
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.service import reported
+from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Case, ImportOptions, LabelVersion, Study, import_scans
 from maskmatch_med.study.importing import Progress
 from maskmatch_med.volume import Shape3
 
 ScanState = Literal["labelled", "accepted", "partial", "predicted", "none"]
-_LABEL_ENDING = ".nii.gz"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class ScanEntry:
 
     Args:
         name: the case.
-        state: ``labelled`` and ``accepted`` (a model's label that somebody accepted) are complete labels.
+        state: ``labelled`` and ``accepted`` (a model's label that somebody accepted) are complete labels; a scan whose
+            newest prediction was rejected is not ``predicted``.
         shape: (X, Y, Z) voxels as stored.
         spacing_mm: along the same axes; None where the file cannot be read.
         source_name: file name it came from.
@@ -127,7 +128,7 @@ def browse(root: Path) -> StudyPage:
         StudyError: the folder is no study, or a sidecar is damaged.
     """
     study = Study.at(root)
-    predictions = _predictions(study)
+    predictions = Predictions.of(study)
     structures = tuple(
         sorted((n for n, value in study.label_names.items() if value), key=study.label_names.__getitem__)
     )
@@ -168,24 +169,15 @@ def make_demo_study(root: Path, progress: Progress | None = None) -> Path:
     return root
 
 
-def _predictions(study: Study) -> dict[str, tuple[str, ...]]:
-    """For each case the folders of predictions that hold it."""
-    found: dict[str, list[str]] = {}
-    for folder in sorted(path for path in study.predictions_dir.glob("*") if path.is_dir()):
-        for path in folder.glob(f"*{_LABEL_ENDING}"):
-            found.setdefault(path.name.removesuffix(_LABEL_ENDING), []).append(folder.name)
-    return {case: tuple(models) for case, models in found.items()}
-
-
-def _entry(case: Case, predictions: dict[str, tuple[str, ...]]) -> ScanEntry:
-    predicted_by = predictions.get(case.name, ())
+def _entry(case: Case, predictions: Predictions) -> ScanEntry:
+    predicted_by = tuple(sorted(predictions.by_case.get(case.name, ())))
     try:
         spacing = nifti.read_geometry(case.image_paths[0]).spacing_mm
     except MaskMatchError:
         spacing = None
     return ScanEntry(
         name=case.name,
-        state=_state(case, bool(predicted_by)),
+        state=_state(case, predictions),
         shape=case.shape,
         spacing_mm=spacing,
         source_name=case.source_name,
@@ -197,9 +189,9 @@ def _entry(case: Case, predictions: dict[str, tuple[str, ...]]) -> ScanEntry:
     )
 
 
-def _state(case: Case, predicted: bool) -> ScanState:
+def _state(case: Case, predictions: Predictions) -> ScanState:
     if case.label is None:
-        return "predicted" if predicted else "none"
+        return "predicted" if predictions.newest(case.name) and not predictions.rejected([case.name]) else "none"
     if not case.label.complete:
         return "partial"
     return "accepted" if case.label.source == "model accepted" else "labelled"

@@ -152,7 +152,7 @@ def prediction_facts(
         try:
             return _look(study, case, model, previous, key)
         except MaskMatchError as error:
-            return PredictionFacts(key=key, problem=str(error))
+            return PredictionFacts(key=key, problem=str(error).replace(str(path), path.name))
 
     return looking.kept(cache_of(study) / "review" / model / f"{case.name}.json", key, PredictionFacts, make)
 

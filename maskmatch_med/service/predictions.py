@@ -54,4 +54,4 @@ class Predictions:
     def rejected(self, cases: Iterable[str]) -> set[str]:
         """Those of some scans whose newest prediction was rejected."""
         verdicts = {case: self.verdict(case) for case in cases}
-        return {case for case, verdict in verdicts.items() if verdict and verdict.decision == "rejected"}
+        return {case for case, verdict in verdicts.items() if verdict and verdict.verdict == "rejected"}

@@ -227,7 +227,7 @@ def _label_reader(study: Study | None, selection: Selection, options: ImportOpti
     found = selection.found
     pool = [case.label for case in found.cases if case.label]
     declared = names_to_labels(options.label_names) if options.label_names else found.label_names
-    code = _mask_code(study, [path for path in pool if is_raster(path)])
+    code = mask_code(study, [path for path in pool if is_raster(path)])
     described = with_names_of_people(segments_of(pool))
     reader = LabelReader(declared or {}, found.unjudged, code, described, options.resample)
     if study is None:
@@ -242,7 +242,7 @@ def _label_reader(study: Study | None, selection: Selection, options: ImportOpti
     return reader.named(study.label_names)
 
 
-def _mask_code(study: Study | None, masks: list[Path]) -> MaskCode | None:
+def mask_code(study: Study | None, masks: list[Path]) -> MaskCode | None:
     """The code of earlier masks where their colours decided it, so that a colour keeps its class; else these masks'."""
     for case in study.cases() if study and masks else []:
         record = study.source(case.name) if study else None

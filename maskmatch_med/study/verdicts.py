@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
-from maskmatch_med.errors import InputError, not_written
+from maskmatch_med.errors import InputError, StudyError, not_written
 from maskmatch_med.study.admission import check_name
-from maskmatch_med.study.records import file_sha256, load_record, save_record
+from maskmatch_med.study.records import file_sha256, save_record
 from maskmatch_med.study.study import Study
 
 Decision = Literal["accepted", "rejected"]
@@ -24,10 +24,10 @@ class Verdict(BaseModel):
     Args:
         case: name of the scan.
         model: whose prediction it was.
-        decision: what was decided.
+        verdict: what was decided.
         reason: why, in the reader's words; may be empty.
         author: who decided; may be empty.
-        decided: when, UTC in ISO 8601.
+        when: UTC in ISO 8601.
         sha256: hash of the prediction's bytes; a decision holds for these alone.
     """
 
@@ -35,17 +35,15 @@ class Verdict(BaseModel):
 
     case: str
     model: str
-    decision: Decision
+    verdict: Decision
     reason: str = ""
     author: str = ""
-    decided: str
+    when: str
     sha256: str
 
 
-class _Verdicts(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    verdicts: tuple[Verdict, ...] = ()
+class _Verdicts(RootModel[tuple[Verdict, ...]]):
+    """The decisions on one prediction, oldest first."""
 
 
 def prediction_path(study: Study, case: str, model: str) -> Path:
@@ -73,16 +71,16 @@ def add_verdict(study: Study, case: str, model: str, decision: Decision, reason:
     verdict = Verdict(
         case=case,
         model=model,
-        decision=decision,
+        verdict=decision,
         reason=" ".join(reason.split()),
         author=author,
-        decided=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        when=datetime.now(UTC).isoformat(timespec="milliseconds"),
         sha256=file_sha256(path),
     )
     target = _beside(path)
     try:
         with study.lock.held():
-            save_record(target, _Verdicts(verdicts=(*_read(target), verdict)))
+            save_record(target, _Verdicts((*_read(target), verdict)))
     except OSError as error:
         raise not_written(study.root, error) from error
     return verdict
@@ -95,7 +93,7 @@ def verdicts_of(study: Study, case: str) -> list[Verdict]:
         StudyError: a record is damaged.
     """
     paths = study.predictions_dir.glob(f"*/{case}{REVIEW_ENDING}")
-    return sorted((one for path in paths for one in _read(path)), key=lambda one: one.decided)
+    return sorted((one for path in paths for one in _read(path)), key=lambda one: one.when)
 
 
 def verdict_on(prediction: Path) -> Verdict | None:
@@ -116,4 +114,9 @@ def _beside(prediction: Path) -> Path:
 
 
 def _read(path: Path) -> tuple[Verdict, ...]:
-    return load_record(path, _Verdicts).verdicts if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    try:
+        return _Verdicts.model_validate_json(path.read_bytes()).root
+    except (OSError, ValidationError) as error:
+        raise StudyError(f"the record of decisions {path} is damaged; delete it and review the scan again") from error
