@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,23 @@ class Format(StrEnum):
     nifti = "nifti"
     nnunet = "nnunet"
     png = "png"
+    tables = "tables"
+    model = "model"
+
+
+class Plane(StrEnum):
+    """The slices that a volume becomes as pictures."""
+
+    axial = "axial"
+    coronal = "coronal"
+    sagittal = "sagittal"
+
+
+class Unjudged(StrEnum):
+    """How voxels that nobody judged are written."""
+
+    marked = "marked"
+    background = "background"
 
 
 def register(app: typer.Typer) -> None:
@@ -119,13 +137,47 @@ def check(
 def export(
     study: StudyPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write to.")],
-    format_: Annotated[Format, typer.Option("--format", help="nifti, nnunet or png.")] = Format.nifti,
+    format_: Annotated[
+        Format, typer.Option("--format", help="nifti, nnunet, png, tables (volumes and metrics as CSV) or model.")
+    ] = Format.nifti,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Also its predictions where there is no label; or the model."),
+    ] = None,
+    accepted: Annotated[
+        bool, typer.Option("--accepted/--no-accepted", help="Take predictions that somebody accepted as labels.")
+    ] = True,
+    scans: Annotated[str | None, typer.Option(help="Names of the scans, separated by commas; all by default.")] = None,
+    unjudged: Annotated[
+        Unjudged,
+        typer.Option(help="Voxels that nobody judged: marked (255, or nnU-Net's ignore) or background (0)."),
+    ] = Unjudged.marked,
+    slices: Annotated[Plane | None, typer.Option(help="Write volumes as pictures of these slices (png).")] = None,
 ) -> None:
-    """Write labels and predictions for use elsewhere."""
+    """Write labels, predictions, tables or a model for use elsewhere. Research use, not a medical device."""
     from maskmatch_med import service
+    from maskmatch_med.cli.console import ProgressBar
 
-    written = service.export_study(service.open_study(study), out, format_.value)
-    typer.echo(f"{len(written)} files written to {out}")
+    order = service.ExportOrder(
+        format=format_.value,
+        accepted=accepted,
+        model=model,
+        scans=_names(scans),
+        unjudged=unjudged.value,
+        plane=slices.value if slices else None,
+        author=_user(),
+    )
+    with ProgressBar("Exporting") as progress:
+        written = service.export_study(service.open_study(study), out, order, progress)
+    typer.echo(f"{len(written)} files written to {out}. Research use, not a medical device")
+
+
+def _user() -> str:
+    """The login name, for the history of the scans; empty where the account has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

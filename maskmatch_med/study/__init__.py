@@ -5,7 +5,6 @@ from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking import Finding, check_study, repair_study
 from maskmatch_med.study.draft import Box, Draft
 from maskmatch_med.study.drafts import Drafts
-from maskmatch_med.study.exporting import export_study
 from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock
 from maskmatch_med.study.opened import OpenedDrafts
@@ -35,7 +34,6 @@ __all__ = [
     "Study",
     "check_study",
     "define_labels",
-    "export_study",
     "import_scans",
     "names_now",
     "packed_voxels",

@@ -128,9 +128,20 @@ def write_dataset_json(root: Path, settings: StudySettings, labelled: Sequence[s
     """
     path = root / "dataset.json"
     old = read_dataset_json(root) if path.is_file() else {}
+    new = dataset_content(old, settings, labelled, ignore=ignore)
+    if new == old:
+        return False
+    write_text(path, json.dumps(new, indent=1, ensure_ascii=False) + "\n")
+    return True
+
+
+def dataset_content(
+    old: Mapping[str, Any], settings: StudySettings, labelled: Sequence[str], *, ignore: bool
+) -> dict[str, Any]:
+    """What dataset.json is to hold: the keys of ``old`` that are not ours are kept; the rest as above."""
     labels = dict(settings.label_names) | ({IGNORE: settings.ignore_value} if ignore else {})
     count = len(settings.channel_names)
-    new = old | {
+    new = dict(old) | {
         "name": settings.name,
         "channel_names": {str(i): name for i, name in enumerate(settings.channel_names)},
         "labels": labels,
@@ -146,7 +157,4 @@ def write_dataset_json(root: Path, settings: StudySettings, labelled: Sequence[s
     }
     if settings.label_colours:
         new[COLOURS] = {name: colour for name, colour in settings.label_colours.items() if name in labels}
-    if new == old:
-        return False
-    write_text(path, json.dumps(new, indent=1, ensure_ascii=False) + "\n")
-    return True
+    return new

@@ -126,6 +126,12 @@ def test_export_in_each_format(run, places):
     assert len(list((places.tmp / "nifti" / "labels").glob("*.nii.gz"))) == 2
     assert run("export", places.study, places.tmp / "nnunet", "--format", "nnunet").code == 0
     content = json.loads((places.tmp / "nnunet" / "dataset.json").read_text())
+    assert run("export", places.study, places.tmp / "tables", "--format", "tables").code == 0
+    assert (places.tmp / "tables" / "volumes.csv").read_text().count("label,0001") == 2 * (len(content["labels"]) - 1)
+    outcome = run("export", places.study, places.tmp / "slices", "--format", "png", "--slices", "axial")
+    assert outcome.code == 0
+    assert "Research use, not a medical device" in outcome.out
+    assert len(list((places.tmp / "slices" / "labels").glob("*/axial_*.png"))) == 2 * 24
     assert content["numTraining"] == 2
     assert len(list((places.tmp / "nnunet" / "imagesTr").iterdir())) == 5
     assert Study.at(places.study).label_names == content["labels"]
