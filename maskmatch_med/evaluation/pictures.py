@@ -21,8 +21,9 @@ from maskmatch_med.evaluation.score import UNJUDGED
 from maskmatch_med.volume import Array, Geometry, Volume
 
 Labels = NDArray[np.uint8]
-PALETTE = ("#56B4E9", "#E69F00", "#2FC495", "#E48BC0", "#F0E442", "#FF7043", "#B39DDB", "#4D7CFE")
-"""Colours of structures on grey pictures, in the order of the classes."""
+PALETTE = ("#56B4E9", "#E69F00", "#D12E8B", "#A2E8A2", "#0074FF", "#74FFFF", "#46A274", "#8B7400")
+"""Colours of structures on grey pictures, in the order of the classes; a test holds that colour-blind people tell them
+apart."""
 _PAPER = "#0d1117"
 _TEXT = "#e6edf3"
 _WIDEST_INCHES = 10.2

@@ -7,6 +7,7 @@ one millimetre in each direction is enough for it to see a 2D data set.
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -35,6 +36,8 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+_IN_MEMORY = re.compile(r"(image file )?<_io\.BytesIO[^>]*>")
+"""How Pillow names the file, whose bytes it gets."""
 _MOST_PIXELS_A_BYTE = {"PNG": 8 * 1040, "GIF": 2740, "JPEG": 1040, "BMP": 130}
 """How many pixels a stored byte can become, by the compression of the format; TIFF has several without a bound."""
 _GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
@@ -110,6 +113,7 @@ def open_picture(path: Path) -> Image.Image:
         raise InputError(f"{path} does not fit into memory; crop or downsample it") from error
     except _BROKEN as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        reason = _IN_MEMORY.sub("it", reason)
         raise InputError(f"cannot read the picture {path} ({reason}); check the file or save it anew") from error
 
 
