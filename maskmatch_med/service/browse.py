@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -171,15 +172,11 @@ def make_demo_study(root: Path, progress: Progress | None = None) -> Path:
 
 def _entry(case: Case, predictions: Predictions) -> ScanEntry:
     predicted_by = tuple(sorted(predictions.by_case.get(case.name, ())))
-    try:
-        spacing = nifti.read_geometry(case.image_paths[0]).spacing_mm
-    except MaskMatchError:
-        spacing = None
     return ScanEntry(
         name=case.name,
         state=_state(case, predictions),
         shape=case.shape,
-        spacing_mm=spacing,
+        spacing_mm=_spacing_mm(case.image_paths[0], case.image_paths[0].stat().st_mtime_ns),
         source_name=case.source_name,
         is_raster=case.is_raster,
         group=case.group,
@@ -187,6 +184,16 @@ def _entry(case: Case, predictions: Predictions) -> ScanEntry:
         label_version=case.label.version if case.label else None,
         labelled_at=case.label.created if case.label else None,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _spacing_mm(path: Path, changed_ns: int) -> tuple[float, float, float] | None:
+    """Remembered while the file stays as it is: a study is looked at anew after each label."""
+    del changed_ns
+    try:
+        return nifti.read_geometry(path).spacing_mm
+    except MaskMatchError:
+        return None
 
 
 def _state(case: Case, predictions: Predictions) -> ScanState:

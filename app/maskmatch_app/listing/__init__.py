@@ -72,7 +72,7 @@ def _row(scan: service.ScanEntry) -> dict[str, str]:
         "colour": colour,
         "size": look.size_of(scan),
         "spacing": look.spacing_of(scan),
-        "source": scan.source_name,
+        "source": "" if scan.source_name.startswith(scan.name) else scan.source_name,
         "group": scan.group or "",
         "models": ", ".join(scan.predicted_by),
     }

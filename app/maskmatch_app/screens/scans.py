@@ -153,11 +153,11 @@ if structures:
     st.caption(look.plain(f"{key} · Structures: {', '.join(structures)}"))
 look.read_only(root)
 add(root, key, opened=study is None or not study.scans)
-if study is not None:
-    structures_form(root)
 intake = state.last_intake()
 if intake is not None:
     tell(intake)
+if study is not None:
+    structures_form(root)
 if study is not None and study.scans:
     table(root, study)
 elif intake is None:
