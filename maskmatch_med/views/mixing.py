@@ -77,8 +77,7 @@ def draw_boxes(batch: int, shape: Sequence[int], edge: float, generator: Generat
             int(torch.randint(n - length + 1, (), generator=generator))
             for n, length in zip(shape, lengths, strict=True)
         ]
-        box = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
-        inside[(item, 0, *box)] = True
+        inside[item, 0][tuple(slice(start, start + n) for start, n in zip(starts, lengths, strict=True))] = True
     return inside
 
 

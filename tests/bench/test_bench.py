@@ -1,0 +1,185 @@
+"""A benchmark on generated scans: cells in processes of their own, stopped, killed, gone on with, grown."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from maskmatch_med.bench import BenchRequest, Design, LabelBudget, Variant, run_bench
+from maskmatch_med.bench.cell import cell_folder, model_of, read_result, run_cell
+from maskmatch_med.bench.prepare import prepare_study
+from maskmatch_med.bench.summary import write_results
+from maskmatch_med.cli.app import main
+from maskmatch_med.errors import TrainingError
+from maskmatch_med.study import Study
+
+PLAN = {"patch_vox": "[16, 16, 16]", "network.features": "[4, 8, 8]"}
+QUICK = {"labelled_batch": "1", "unlabelled_batch": "1", "unlabelled.start": "0.2"}
+
+
+def silent(done: int, total: int, name: str) -> None:
+    """Show nothing."""
+
+
+def design_of(source: Path, recipes: str, iterations: int = 4, **changes) -> Design:
+    values = {
+        "data": source,
+        "splits": source / "splits.json",
+        "labelled": (LabelBudget(scans=2),),
+        "variants": tuple(Variant.parse(name) for name in recipes.split(",")),
+        "seeds": (0,),
+        "iterations": iterations,
+        "preset": "quick",
+        "settings": QUICK,
+        "plan": PLAN,
+    }
+    return Design(**(values | changes))
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "log.txt")
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_cells_become_rows_a_table_and_pictures(phantom_source: Path, tmp_path: Path) -> None:
+    root = tmp_path / "bench"
+    design = design_of(phantom_source, "supervised,cps").keep_in(root)
+    prepare_study(root, design, design.labelled[0], silent)
+    supervised, cps = design.cells()
+    assert run_cell(root, design, supervised, "cpu", lambda: False)
+    steps = iter(range(100))
+    assert not run_cell(root, design, cps, "cpu", lambda: next(steps) > 7), "asked to stop"
+    assert read_result(root, cps) is None
+    assert "1 of 2 trainings are finished" in write_results(root, design).read_text()
+    before = digest(cell_folder(root, supervised))
+    assert all(run_cell(root, design, cell, "cpu", lambda: False) for cell in design.cells())
+    assert digest(cell_folder(root, supervised)) == before
+    text = write_results(root, design).read_text()
+    assert "2 of 2 trainings are finished" in text
+    assert "`cps` − `supervised`" in text
+    with (root / "cases.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["recipe"], row["case"]) for row in rows} == {
+        (name, case) for name in ("supervised", "cps") for case in design.scored_cases()
+    }
+    for row in rows:
+        structures = [float(row[key]) for key in row if key.startswith("dice ") and row[key]]
+        assert float(row["dice"]) == pytest.approx(sum(structures) / len(structures), abs=1e-5)
+        assert row["iterations"] == "4"
+    figures = {path.name for path in (root / "figures").iterdir()}
+    assert figures == {f"2_4iterations_{name}.png" for name in ("curves", "worst", "median", "best")}
+
+
+def test_a_few_slices_of_each_scan_are_judged(phantom_source: Path, tmp_path: Path) -> None:
+    labelled = LabelBudget.parse("2x3")
+    design = design_of(phantom_source, "supervised", labelled=(labelled,)).keep_in(tmp_path)
+    study = prepare_study(tmp_path, design, labelled, silent)
+    cases = Study.open(study).labelled_cases()
+    assert [case.judged for case in cases] == ["partial", "partial"]
+    for case in cases:
+        judged = case.read_label().array != 255
+        assert 3 in [judged.any(axes).sum() for axes in ((0, 1), (0, 2), (1, 2))]
+    again = prepare_study(tmp_path, design, labelled, silent)
+    assert again == study
+
+
+def test_a_cell_that_fails_is_named_and_the_others_are_finished(phantom_source: Path, tmp_path: Path) -> None:
+    wild = "wild=supervised;optimiser.learning_rate=1e30;optimiser.gradient_clip=1e30"
+    root = tmp_path / "bench"
+    design = design_of(phantom_source, f"{wild},supervised", iterations=3).keep_in(root)
+    prepare_study(root, design, design.labelled[0], silent)
+    supervised = next(cell for cell in design.cells() if cell.variant.name == "supervised")
+    assert run_cell(root, design, supervised, "cpu", lambda: False)
+    before = digest(cell_folder(root, supervised))
+    done: list[str] = []
+    request = BenchRequest(("cpu",), 2, lambda finished, total, name: done.append(f"{finished}/{total} {name}"))
+    with pytest.raises(TrainingError, match=r"1 cells .*2_wild_s0_3iterations/log\.txt"):
+        run_bench(root, design, request)
+    assert digest(cell_folder(root, supervised)) == before
+    assert "1 of 2 trainings are finished" in (tmp_path / "bench" / "table.md").read_text()
+    assert "not finite" in (tmp_path / "bench" / "cells" / "2_wild_s0_3iterations" / "log.txt").read_text()
+    assert done == ["1/2 ", "2/2 2_wild_s0_3iterations"]
+
+
+def test_the_command_refuses_a_wrong_word(phantom_source: Path, tmp_path: Path, capsys) -> None:
+    words = ["bench", str(phantom_source), str(tmp_path / "out"), "--splits", str(phantom_source / "splits.json")]
+    for more, told in (
+        (["--recipes", "maskmach", "--iterations", "1"], "unknown method"),
+        (["--labelled", "two", "--iterations", "1"], "--labelled takes numbers"),
+        (["--seeds", "a", "--iterations", "1"], "--seeds takes whole numbers"),
+        ([], "--iterations, --minutes"),
+        (["--iterations", "1", "--devices", "tpu"], "tpu"),
+    ):
+        assert main([*words, *more]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.05)
+
+
+@pytest.mark.proof
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(phantom_source: Path, tmp_path: Path) -> None:
+    """``kill -9`` of the command and of its trainings, twice, against a benchmark that nobody disturbed."""
+    recipes, iterations = "supervised,maskmatch,cps", 60
+    words = [sys.executable, "-c", "from maskmatch_med.cli import main; main()", "bench", str(phantom_source)]
+    options = ["--splits", str(phantom_source / "splits.json"), "--labelled", "2", "--recipes", recipes]
+    options += ["--iterations", str(iterations), "--preset", "quick", "--devices", "cpu"]
+    for key, value in {**QUICK, "checkpoint_seconds": "0.2"}.items():
+        options += ["--set", f"{key}={value}"]
+    for key, value in PLAN.items():
+        options += ["--plan", f"{key}={value}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(root: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*words, str(root), *options], env=environment, stdout=subprocess.DEVNULL)
+
+    whole, root = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole).wait() == 0
+    design = Design.load(whole)
+    supervised, maskmatch, cps = design.cells()
+
+    bench = start(root)
+    wait_for(model_of(root, maskmatch).state_path.exists)
+    family = psutil.Process(bench.pid).children(recursive=True)
+    os.kill(bench.pid, signal.SIGKILL)
+    bench.wait()
+    for child in family:
+        if child.is_running():
+            child.kill()
+    assert read_result(root, maskmatch) is None
+    finished = digest(cell_folder(root, supervised))
+    assert "result.json" in finished
+
+    bench = start(root)
+    wait_for(model_of(root, cps).state_path.exists)
+    orphans = psutil.Process(bench.pid).children(recursive=True)
+    os.kill(bench.pid, signal.SIGKILL)
+    bench.wait()
+    wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in orphans))
+    assert digest(cell_folder(root, supervised)) == finished, "a finished cell is never done again"
+
+    assert start(root).wait() == 0
+    assert digest(cell_folder(root, supervised)) == finished
+    for cell in design.cells():
+        ours, theirs = load_file(model_of(root, cell).weights_path), load_file(model_of(whole, cell).weights_path)
+        assert all((ours[name] == theirs[name]).all() for name in theirs), cell.key
+        found, expected = read_result(root, cell), read_result(whole, cell)
+        assert found is not None
+        assert expected is not None
+        assert found["rows"] == expected["rows"]

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskmatch_med.bench import Design, LabelBudget, Variant
+from maskmatch_med.bench.prepare import painted_slices
+from maskmatch_med.errors import InputError
+
+
+@pytest.fixture
+def design(tmp_path: Path) -> Any:
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps({"label_order": [f"c{i}" for i in range(8)], "test": ["t0", "t1"]}))
+
+    def build(**changes: Any) -> Design:
+        values = {
+            "data": tmp_path,
+            "splits": splits,
+            "labelled": (LabelBudget(scans=2),),
+            "variants": (Variant.parse("supervised"), Variant.parse("maskmatch")),
+            "seeds": (0, 1),
+            "iterations": 10,
+        }
+        return Design(**(values | changes))
+
+    return build
+
+
+def test_cells_are_every_combination_seed_by_seed(design: Any) -> None:
+    keys = [cell.key for cell in design(minutes=0.5).cells()]
+    assert keys[:4] == [
+        "2_supervised_s0_10iterations",
+        "2_maskmatch_s0_10iterations",
+        "2_supervised_s0_0.5minutes",
+        "2_maskmatch_s0_0.5minutes",
+    ]
+    assert len(keys) == len(set(keys)) == 8
+
+
+def test_a_cells_settings_are_the_designs_and_its_own(design: Any) -> None:
+    narrow = Variant.parse("narrow=maskmatch;pseudo_labels.scales=[0.9,1,1.1];pseudo_labels.gate=false")
+    whole = design(variants=(narrow,), settings={"labelled_batch": "1"}, preset="quick", minutes=2.0)
+    iterations, minutes = [whole.config_of(cell, "cpu") for cell in whole.cells() if cell.seed == 1]
+    assert (iterations.iterations, iterations.minutes, iterations.seed) == (10, None, 1)
+    assert (minutes.iterations, minutes.minutes) == (None, 2.0)
+    assert iterations.method == "maskmatch"
+    assert iterations.pseudo_labels.scales == (0.9, 1.0, 1.1)
+    assert not iterations.pseudo_labels.gate
+    assert (iterations.labelled_batch, iterations.preset) == (1, "quick")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("maskmach", ["unknown method"]),
+        ("x=maskmatch;pseudo_labels.treshold=0.9", ["pseudo_labels.treshold"]),
+        ("x=maskmatch;gate", ["key=value", "'gate'"]),
+        ("maskmatch;pseudo_labels.gate=false", ["needs a name"]),
+        ("a/b=maskmatch", ["needs a name"]),
+    ],
+)
+def test_a_recipe_that_cannot_be_run_is_refused(text: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        Variant.parse(text)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("text", ["0", "5x", "x3", "five", "", "5x0", "-1"])
+def test_a_label_count_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--labelled takes numbers of scans"):
+        LabelBudget.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"iterations": None}, "--iterations, --minutes"),
+        ({"iterations": 0}, "greater than 0"),
+        ({"seeds": ()}, "seed"),
+        ({"seeds": (1, 1)}, "seed"),
+        ({"labelled": (LabelBudget(scans=7),), "unseen": 2}, "lists 8 scans"),
+        ({"settings": {"treshold": "1"}}, "treshold"),
+    ],
+)
+def test_a_design_that_cannot_be_run_is_refused(design: Any, tmp_path: Path, changes: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        design(**changes).keep_in(tmp_path / "bench")
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_folder_grows_and_refuses_what_it_cannot_compare(design: Any, tmp_path: Path) -> None:
+    root = tmp_path / "bench"
+    design().keep_in(root)
+    more = design(variants=(Variant.parse("fixmatch"),), seeds=(2,), minutes=1.0).keep_in(root)
+    assert [variant.name for variant in more.variants] == ["supervised", "maskmatch", "fixmatch"]
+    assert (more.seeds, more.iterations, more.minutes) == ((0, 1, 2), 10, 1.0)
+    assert Design.load(root) == more
+    before = (root / "bench.json").read_bytes()
+    for changes, words in (({"preset": "quick"}, "preset"), ({"nsd_mm": 2.0}, "nsd_mm"), ({"iterations": 20}, "10")):
+        with pytest.raises(InputError, match=words):
+            design(**changes).keep_in(root)
+    other = Variant(name="maskmatch", method="maskmatch", settings={"labelled_batch": "1"})
+    with pytest.raises(InputError, match="recipe"):
+        design(variants=(other,)).keep_in(root)
+    assert (root / "bench.json").read_bytes() == before
+
+
+def test_settings_are_chosen_on_scans_without_a_label_in_the_run(design: Any) -> None:
+    assert design().scored_cases() == ["t0", "t1"]
+    assert design(unseen=3).scored_cases() == ["c5", "c6", "c7"]
+
+
+def test_painted_slices_lie_among_those_with_a_structure() -> None:
+    labels = np.zeros((4, 5, 20), np.uint8)
+    labels[1:3, 1:3, 5:14] = 1
+    kept = painted_slices(labels, 3, (1.0, 1.0, 1.0))
+    judged = np.flatnonzero((kept != 255).any((0, 1)))
+    assert judged.tolist() == [6, 9, 12]
+    assert np.array_equal(kept[..., judged], labels[..., judged])
+    assert (np.delete(kept, judged, 2) == 255).all()
+    across_first = painted_slices(labels, 1, (3.0, 1.0, 1.0))
+    assert np.flatnonzero((across_first != 255).any((1, 2))).size == 1
+    few = painted_slices(labels, 50, (1.0, 1.0, 1.0))
+    assert np.flatnonzero((few != 255).any((0, 1))).tolist() == list(range(5, 14))
