@@ -89,11 +89,11 @@ def test_a_new_study_is_made_with_its_first_scans(folder: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), drop / "first.nii.gz")
     (drop / "letter.docx").write_bytes(b"dear all")
     app.run()
-    assert "cut short" not in _text(app)  # it may still arrive
+    assert "not taken in" not in _text(app)  # it may still arrive
     for path in drop.iterdir():
         os.utime(path, (time.time() - 90, time.time() - 90))
     app.run()
-    assert "An upload was cut short.** 2 of its files are here whole" in _text(app)
+    assert "An upload was not taken in.** 2 of its files are here whole" in _text(app)
     _press(app, "Take these in")
     page = browse(folder / "Liver 2026")
     assert ([scan.name for scan in page.scans], page.structures) == (["first"], ("liver", "tumour"))

@@ -15,36 +15,39 @@ from maskmatch_med.errors import MaskMatchError
 _ROWS = 25
 
 
-def take_in(root: Path, source: Path) -> None:
-    """Bring the scans of a folder into the study, with a bar that moves."""
+def take_in(root: Path, source: Path, name: str) -> bool:
+    """Bring the scans of a folder into the study, with a bar that moves; False where the disk would not have them."""
     bar = st.progress(0.0, "Looking at the scans …")
 
     def show(done: int, total: int, text: str) -> None:
         bar.progress(min(1.0, done / max(total, 1)), text or "Done")
 
+    written = True
     try:
         intake = service.take_in(source, root, service.ImportOptions(label_names=state.new_structures()), show)
     except (MaskMatchError, OSError) as error:
-        intake = service.Intake(refused=[service.Refusal(source.name, failures.in_words(error))])
+        written = isinstance(error, MaskMatchError)
+        intake = service.Intake(refused=[service.Refusal(name, failures.in_words(error))])
     state.keep_intake(intake)
     bar.empty()
+    return written
 
 
 def take_in_drop(root: Path, drop: str) -> None:
-    """Bring in what was dropped, and forget the upload."""
-    take_in(root, arrived(root, drop))
-    uploads.discard(root, drop)
+    """Bring in what was dropped; the upload is kept where the disk was full, for another try."""
+    if take_in(root, arrived(root, drop), "The upload"):
+        uploads.discard(root, drop)
     st.rerun()
 
 
 def unfinished(root: Path) -> None:
-    """Ask what shall become of uploads whose page was closed before all had arrived."""
+    """Ask what shall become of uploads whose page was closed before all had arrived, or that found the disk full."""
     for drop, files in uploads.cut_short(root).items():
         names = listed([path.name for path in files])
         with st.container(border=True, key=f"unfinished {drop}"):
             st.markdown(
-                f"**An upload was cut short.** {len(files)} of its files are here whole: {names}. "
-                "Drop the same files again to complete it, or decide about these now."
+                f"**An upload was not taken in.** {len(files)} of its files are here whole: {names}. "
+                "Where it was cut short, drop the same files again to complete it; or decide about these now."
             )
             take, leave, _ = st.columns([2, 2, 4])
             if take.button("Take these in", key=f"take {drop}", width="stretch"):
@@ -76,6 +79,8 @@ def listed(names: list[str]) -> str:
 
 def add(root: Path, key: str, opened: bool) -> None:
     """The two ways in: what is dropped here, and a folder on this computer."""
+    if not service.may_write(root):
+        return
     with st.expander("Add scans", expanded=opened, icon=":material/upload:"):
         drop = uploader(key, state.token())
         if drop and arrived(root, drop).is_dir():
@@ -86,7 +91,7 @@ def add(root: Path, key: str, opened: bool) -> None:
             given = place.text_input("Or a folder on the computer that runs this program", placeholder="/data/scans")
             asked = door.form_submit_button("Add the folder", icon=":material/folder_open:", width="stretch")
         if asked and given.strip():
-            take_in(root, Path(given.strip()).expanduser())
+            take_in(root, Path(given.strip()).expanduser(), given.strip())
             st.rerun()
 
 
