@@ -22,6 +22,7 @@ from maskmatch_med.service.display import cache_of
 from maskmatch_med.service.export_notes import readme
 from maskmatch_med.service.label import predicted_labels
 from maskmatch_med.service.results import metrics_table
+from maskmatch_med.service.tallies import prediction_of
 from maskmatch_med.service.volumes import volumes_table
 from maskmatch_med.study import Case, Study
 from maskmatch_med.study.exported import ExportRecord, record_export
@@ -37,6 +38,7 @@ from maskmatch_med.study.exporting import (
     write_nnunet,
     write_png,
 )
+from maskmatch_med.study.verdicts import verdict_on
 
 ExportFormat = Literal["nifti", "nnunet", "png", "tables", "model"]
 Progress = Callable[[int, int, str], None]
@@ -58,7 +60,8 @@ class ExportOrder:
     Args:
         format: ``nifti``; ``nnunet``, a raw data set; ``png``; ``tables``, volumes and metrics as CSV; ``model``.
         accepted: also take labels that are a model's prediction which somebody accepted as it was.
-        model: whose predictions to take for the scans without such a label; for ``model`` the model itself.
+        model: whose predictions to take for the scans without such a label, save those that somebody rejected; for
+            ``model`` the model itself.
         scans: their names; all where not given.
         unjudged: ``marked``: voxels that nobody judged are 255, in an nnU-Net data set its ``ignore``; ``background``:
             they are 0, as if somebody had found nothing there.
@@ -175,8 +178,11 @@ def _choice(study: Study, case: Case, order: ExportOrder) -> Literal["label", "p
         return "label"
     if order.model is None:
         return None
-    held = study.predictions_dir / study.model_dir(order.model).name / f"{case.name}.nii.gz"
-    return "prediction" if held.is_file() else None
+    path = prediction_of(study, study.model_dir(order.model).name, case)
+    if path is None:
+        return None
+    verdict = verdict_on(path)
+    return None if verdict is not None and verdict.verdict == "rejected" else "prediction"
 
 
 def _items(study: Study, order: ExportOrder) -> list[Segmented]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from maskmatch_med.errors import StudyError
 from maskmatch_med.service import reported
 from maskmatch_med.study import LabelVersion, Study
 from maskmatch_med.study.exported import exports_of
+from maskmatch_med.study.verdicts import verdicts_of
 from maskmatch_med.training.learnt import read_learnt
 
 EventKind = Literal["taken in", "label", "prediction", "verdict", "training", "export"]
@@ -25,7 +24,6 @@ _MADE = {
     "recovered": "recovered from its voxels",
     "classes changed": "follows changed structures",
 }
-_VERDICTS = {"accepted": "accepted", "corrected": "taken to be corrected", "rejected": "rejected", "skipped": "skipped"}
 
 
 @dataclass(frozen=True)
@@ -100,26 +98,10 @@ def _predictions(study: Study, case: str) -> Iterator[Event]:
     for path in sorted(study.predictions_dir.glob(f"*/{case}.nii.gz")):
         model = path.parent.name
         yield Event("prediction", _written(path), f"Predicted by {model}", model=model)
-    for path in sorted(study.predictions_dir.glob(f"*/{case}.review.json")):
-        yield from _verdicts(path)
-
-
-def _verdicts(path: Path) -> Iterator[Event]:
-    model = path.parent.name
-    for one in _told_in(path):
-        said = str(one.get("verdict", ""))
-        reason = str(one.get("reason") or "")
-        title = f"Prediction of {model} {_VERDICTS.get(said, said)}"
-        when, author = str(one.get("when") or _written(path)), str(one.get("author") or "")
-        yield Event("verdict", when, title, author=author, model=model, notes=(reason,) if reason else ())
-
-
-def _told_in(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"cannot read the verdict {path}: {error}; delete it and judge the scan again") from error
-    return [one for one in (content if isinstance(content, list) else [content]) if isinstance(one, dict)]
+    for one in verdicts_of(study, case):
+        title = f"Prediction of {one.model} {one.verdict}"
+        reason = (one.reason,) if one.reason else ()
+        yield Event("verdict", one.when, title, author=one.author, model=one.model, notes=reason)
 
 
 def _trainings(study: Study, case: str) -> Iterator[Event]:

@@ -19,6 +19,7 @@ from maskmatch_med.io import write_segmentation
 from maskmatch_med.service import ExportOrder
 from maskmatch_med.study import ImportOptions, SourceInfo, Study, import_scans
 from maskmatch_med.study.exported import exports_of
+from maskmatch_med.study.verdicts import add_verdict
 from maskmatch_med.volume import Geometry, Volume
 
 NOTICE = "Research use, not a medical device"
@@ -76,6 +77,12 @@ def test_accepted_predictions_can_be_left_out_and_scans_chosen(tmp_path: Path) -
     assert _table(tmp_path / "o" / "provenance.csv")[0]["source"] == "model accepted"
     with pytest.raises(InputError, match="nothing of that to export"):
         service.export_study(study, tmp_path / "p", ExportOrder(accepted=False, scans=("q",)))
+
+
+def test_a_prediction_that_somebody_rejected_is_not_exported(tmp_path: Path) -> None:
+    study, _ = _picture_like(tmp_path / "s", (4, 5, 1))
+    add_verdict(study, "q", "model", "rejected", "wrong place", "Bo")
+    assert service.exportable(study, ExportOrder(model="model")) == (1, 0)
 
 
 @pytest.mark.parametrize(("unjudged", "value", "declared"), [("marked", 255, 2), ("background", 0, None)])

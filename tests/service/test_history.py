@@ -17,6 +17,7 @@ from maskmatch_med.io import write_segmentation
 from maskmatch_med.service.learn import TrainRequest
 from maskmatch_med.study import Study
 from maskmatch_med.study.exported import ExportRecord, exports_of, record_export
+from maskmatch_med.study.verdicts import add_verdict
 from maskmatch_med.training.learnt import labels_seen, read_learnt
 
 
@@ -58,10 +59,9 @@ def test_each_label_says_who_made_it_from_what_and_how_much_is_judged(tiny_study
     study.add_label(name, partial, author="Ada")
     predicted = np.zeros(shape, np.uint8)
     predicted[10:14, 10:14, 10:14] = 2
-    path = _predict(study, "m", name, predicted)
+    _predict(study, "m", name, predicted)
     service.accept_prediction(tiny_study, name, "m", "Bo")
-    verdict = {"verdict": "accepted", "reason": "sharp", "author": "Bo", "when": "2999-01-01T00:00:00+00:00"}
-    path.with_name(f"{name}.review.json").write_text(json.dumps(verdict))
+    add_verdict(study, name, "m", "accepted", "sharp", "Bo")
     events = service.scan_history(tiny_study, name)
     assert [event.when for event in events] == sorted((event.when for event in events), reverse=True)
     verdict, second, predicted_by, first, taken = events
@@ -145,5 +145,5 @@ def test_a_scan_that_is_none_and_a_damaged_verdict_are_told_in_sentences(tiny_st
     case = study.cases()[0]
     path = _predict(study, "m", case.name, np.zeros(case.shape, np.uint8))
     path.with_name(f"{case.name}.review.json").write_text("{")
-    with pytest.raises(StudyError, match="cannot read the verdict"):
+    with pytest.raises(StudyError, match="record of decisions"):
         service.scan_history(tiny_study, case.name)
