@@ -18,6 +18,7 @@ from maskmatch_app.downloads import download_routes
 from maskmatch_app.drafts_api import draft_routes
 from maskmatch_app.guards import KEEP_PRIVATE, guarded, refusal, volume
 from maskmatch_app.microscope_api import microscope_routes
+from maskmatch_app.overlays_api import overlay_routes
 from maskmatch_app.uploads import NoSpaceError, OffsetError, Upload
 from maskmatch_med import service
 from maskmatch_med.errors import InputError
@@ -37,6 +38,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/{study}/predictions/{model}/{case}.nii.gz", guarded(_prediction)),
         *draft_routes(),
         *microscope_routes(),
+        *overlay_routes(),
         *download_routes(),
         Route("/api/{study}/uploads/{key}", guarded(_upload), methods=["HEAD", "PUT", "DELETE"]),
         Route("/api/{rest:path}", _nothing_there),

@@ -17,6 +17,7 @@ from maskmatch_med.errors import StudyError
 _STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
 _SCAN, _LEFT, _REMOVAL, _AUTHOR, _TABLE = "scan", "left", "removal", "author", "table"
 _LOST, _SEEN = "lost", "seen"
+_SKIPPED, _REJECTION, _SAID, _MASKS = "skipped", "rejection", "said", "masks"
 AUTHOR_COOKIE = "maskmatch_author"
 """Where the browser keeps the name of who works, percent-encoded."""
 _LONGEST_NAME = 80
@@ -204,6 +205,53 @@ def scan_name(names: list[str]) -> str:
     if st.query_params.get(_SCAN) != chosen:
         st.query_params[_SCAN] = chosen
     return str(chosen)
+
+
+def skip(name: str) -> None:
+    """Put a scan behind the others that wait for review, and turn to the first of them."""
+    st.session_state[_SKIPPED] = [*(one for one in skipped() if one != name), name]
+    _forget_scan()
+
+
+def skipped() -> list[str]:
+    """The scans that were skipped in this session, the last one last."""
+    return list(st.session_state.get(_SKIPPED, []))
+
+
+def leave_review(said: str) -> None:
+    """A scan was decided on: turn to the next, which says what was done."""
+    st.session_state[_SAID] = said
+    _forget_scan()
+
+
+def said_in_review() -> str | None:
+    """What was just decided; told once."""
+    return cast("str | None", st.session_state.pop(_SAID, None))
+
+
+def ask_rejection(name: str | None) -> None:
+    """Remember that a segmentation shall be rejected, until the reason is given."""
+    st.session_state[_REJECTION] = name
+
+
+def asked_rejection() -> str | None:
+    """The scan whose segmentation shall be rejected."""
+    return cast("str | None", st.session_state.get(_REJECTION))
+
+
+def keep_masks(intake: service.MaskIntake | None) -> None:
+    """Remember what came of the last masks."""
+    st.session_state[_MASKS] = intake
+
+
+def last_masks() -> service.MaskIntake | None:
+    """What came of the last masks."""
+    return cast("service.MaskIntake | None", st.session_state.get(_MASKS))
+
+
+def _forget_scan() -> None:
+    st.session_state.pop(_SCAN, None)
+    st.query_params.pop(_SCAN, None)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)

@@ -42,7 +42,8 @@ def take_in_masks(folder: Path | str, study: Study | Path | str, name: str) -> M
     """Put masks of another program into ``predictions/NAME/``, each on its scan's grid. The source is never changed.
 
     A mask belongs to the scan whose name, or whose source file's name, it has, also with ``_mask`` or alike behind;
-    else to the one scan on whose grid it lies. Its values are those of the study's classes, or its file names its classes.
+    else to the one scan on whose grid it lies. Its values are those of the study's classes, or its file names
+    its classes.
 
     Args:
         folder: masks in any format that import reads, directly in it; or one file.

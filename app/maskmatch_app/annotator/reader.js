@@ -78,7 +78,9 @@ export class Reader extends Desk {
 
   acts(pressed, event) {
     const word = this.data.keys[pressed];
-    if (word !== undefined) return event.repeat ? null : () => this.tellPage("pressed", word);
+    // While a scan loads, the one before is in view: what is pressed then belongs to neither.
+    const shown = this.find(".desk").dataset.state === "ready";
+    if (word !== undefined) return event.repeat || !shown ? null : () => this.tellPage("pressed", word);
     return pressed === "o" ? () => this.hide() : pressed === "3" ? () => this.look("solid") : super.acts(pressed);
   }
 }
