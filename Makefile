@@ -1,7 +1,7 @@
 # Targets work on a bare machine with Python 3.11 and make; everything is installed into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app demo test proof browser install lint format notebooks docker clean
+.PHONY: help app demo test proof browser images install lint format notebooks docker clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,9 @@ proof: $(DEV) browser  ## the long proofs, up to an hour
 
 browser: $(DEV)  ## find Chromium for the tests in the browser, else install it; they are skipped where that fails
 	@$(BIN)/python tests/browser/chromium.py
+
+images: $(DEV) browser  ## take the pictures of the pages in docs/images anew, on the way of the whole loop
+	PICTURES=$(CURDIR)/docs/images OMP_NUM_THREADS=1 $(BIN)/pytest -m proof tests/browser/test_journey.py
 
 install: $(DEV)  ## make or refresh .venv with everything for development
 

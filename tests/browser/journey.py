@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import zipfile
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import find_contours
 
-from maskmatch_med.service import label_history
+from maskmatch_med.service import job_log, job_states, label_history
 from tests.browser.desk import Desk, Voxel
 from tests.browser.hand import Hand
 from tests.browser.watch import Watch
@@ -19,6 +21,9 @@ from tests.served import Server
 
 _STEP_MS = 60_000
 _PLAUSIBLE_DICE = 0.85
+_PREDICT_S = 240.0
+_IN_FULL_SWING = 0.6
+"""Share of a training after which its page is worth a picture."""
 _EVERY = 2
 """Each how many slices a structure is outlined; those between are interpolated."""
 
@@ -55,6 +60,11 @@ class Journey:
         self.page.get_by_role("button", name="Continue to the scans").click()
         self.page.get_by_text("Drop scans here").wait_for(timeout=_STEP_MS)
 
+    def home(self) -> None:
+        """Look at the start page."""
+        self.go("Home")
+        self.keep("home")
+
     def upload(self) -> None:
         """Choose the scans; they are in the study with their voxels as they were."""
         self.page.locator(".pick-files").set_input_files(self.scans)
@@ -72,7 +82,7 @@ class Journey:
         What a person knows of the anatomy is taken from the true label: every other slice is outlined with the filled
         pen, and the slices between are filled by the program.
         """
-        case = str(parse_qs(urlparse(self.page.url).query)["scan"][0])
+        case = self.in_view()
         truth = self.truth(case)
         desk = Desk(self.watch).ready()
         hand = Hand(desk, truth.shape).turn("sagittal")
@@ -88,14 +98,93 @@ class Journey:
             hand.saved()
             desk.find(".interpolate").click()
             hand.saved()
-        self.keep(f"label-{case}")
+        self.keep("label")
         desk.find(".complete-scan").click()
         label = self.complete_label(case)
         for value in (1, 2):
             assert dice(label == value, truth == value) > _PLAUSIBLE_DICE
         desk.find(".next").click()
-        self.page.wait_for_url(lambda url: f"scan={case}" not in url, timeout=_STEP_MS)
+        self.turned(case)
         return case
+
+    def train(self, seconds: float) -> None:
+        """Train for a while and wait until all other scans are segmented."""
+        self.go("Train")
+        self.page.get_by_text("Own time").click()
+        minutes = self.page.get_by_role("spinbutton", name="Minutes")
+        minutes.fill(str(seconds / 60))
+        minutes.press("Enter")
+        self.watch.settled()
+        self.page.get_by_role("button", name="Start training").click()
+        self.page.get_by_text("Running").first.wait_for(timeout=_STEP_MS)
+        limit = time.monotonic() + seconds + _PREDICT_S
+        while (job := job_states(self.root)[0]).status in {"waiting", "running"}:
+            assert time.monotonic() < limit, f"{job}\n{job_log(self.root, job.id)}"
+            time.sleep(1)
+            if job.share is not None and job.share > _IN_FULL_SWING:
+                self.keep("train")
+        assert job.status == "done", f"{job.message}\n{job_log(self.root, job.id)}"
+        self.page.get_by_text("Done").first.wait_for(timeout=_STEP_MS)
+
+    def review(self) -> tuple[str, str]:
+        """Accept the first segmentation and correct the second, each by its key; gives their names."""
+        self.go("Review")
+        desk = Desk(self.watch).ready()
+        self.keep("review")
+        accepted = self.in_view()
+        predicted = self.predicted(accepted)
+        desk.canvas.press("a")
+        np.testing.assert_array_equal(self.complete_label(accepted), predicted)
+        assert label_history(self.root, accepted)[0].source == "model accepted"
+        corrected = self.turned(accepted)
+        predicted = self.predicted(corrected)
+        desk.ready().canvas.press("c")
+        self.page.wait_for_url(re.compile(rf"/label\?.*scan={corrected}"), timeout=_STEP_MS)
+        self.page.locator(".painter[data-state=ready]").wait_for(timeout=_STEP_MS)
+        hand = Hand(desk, predicted.shape).turn("sagittal")
+        assert hand.plane is not None
+        rim = [predicted.shape[axis] // 3 for axis in range(3)]
+        start, end = (rim[0], rim[1], rim[2]), (rim[0], rim[1] + 4, rim[2])
+        hand.go(rim[hand.plane.axis]).take("brush", 2, size=1).stroke(start, end)
+        hand.saved()
+        desk.find(".complete-scan").click()
+        predicted[rim[0], rim[1] : rim[1] + 5, rim[2]] = 2
+        np.testing.assert_array_equal(self.complete_label(corrected), predicted)
+        assert label_history(self.root, corrected)[0].source == "model corrected"
+        return accepted, corrected
+
+    def export(self, cases: list[str], folder: Path) -> None:
+        """Download the labels as NIfTI; nibabel finds in them the voxels of the study and the affines of the scans."""
+        self.go("Results")
+        self.keep("results")
+        self.page.get_by_role("tab", name="Export").click()
+        self.page.get_by_role("button", name="Prepare the export").click()
+        with self.page.expect_download(timeout=_STEP_MS) as waiting:
+            self.page.get_by_role("link", name=re.compile(r"Download .*\.zip")).click(timeout=_STEP_MS)
+        waiting.value.save_as(folder / "export.zip")
+        with zipfile.ZipFile(folder / "export.zip") as archive:
+            archive.extractall(folder / "export")
+        for case in cases:
+            (exported,) = (folder / "export").rglob(f"{case}.nii.gz")
+            opened = nibabel.load(exported)
+            source = nibabel.load(next(path for path in self.scans if path.name == f"{case}.nii.gz"))
+            np.testing.assert_array_equal(np.asarray(opened.dataobj), self.complete_label(case))
+            np.testing.assert_allclose(opened.affine, source.affine, atol=1e-5)
+
+    def in_view(self) -> str:
+        """The scan that the address names."""
+        return str(parse_qs(urlparse(self.page.url).query)["scan"][0])
+
+    def turned(self, before: str) -> str:
+        """The scan in view, once it is another one."""
+        self.page.wait_for_url(lambda url: f"scan={before}" not in url and "scan=" in url, timeout=_STEP_MS)
+        self.watch.settled()
+        return self.in_view()
+
+    def predicted(self, case: str) -> NDArray[np.uint8]:
+        """What the model made of a scan."""
+        (path,) = (self.root / "predictions").glob(f"*/{case}.nii.gz")
+        return np.asarray(nibabel.load(path).dataobj).astype(np.uint8)
 
     def truth(self, case: str) -> NDArray[np.uint8]:
         """The true label of a scan."""

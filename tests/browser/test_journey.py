@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests.browser.watch import Watch
 from tests.served import Server
 
 SCANS = 10
+PICTURES = os.environ.get("PICTURES")
+"""A folder for pictures of the pages, where they are wanted: ``make images``."""
 
 
 @pytest.fixture
@@ -23,15 +26,17 @@ def hippocampi(shared_data: Path) -> list[Path]:
     return found[:SCANS]
 
 
-@pytest.mark.parametrize("training_s", [20, pytest.param(120, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("training_s", [30, pytest.param(120, marks=pytest.mark.proof)])
 def test_the_whole_loop(
     watch: Watch, serve: Callable[..., Server], hippocampi: list[Path], tmp_path: Path, training_s: int
 ) -> None:
-    journey = Journey(watch, serve(tmp_path / "studies"), hippocampi)
+    pictures = Path(PICTURES) if PICTURES else None
+    journey = Journey(watch, serve(tmp_path / "studies"), hippocampi, pictures)
     journey.begin("Hippocampus", ("Anterior", "Posterior"))
     journey.upload()
     journey.go("Label")
     painted = [journey.paint(), journey.paint()]
     journey.train(training_s)
     accepted, corrected = journey.review()
+    journey.home()
     journey.export([*painted, accepted, corrected], tmp_path)

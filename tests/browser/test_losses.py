@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 import psutil
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 
 from maskmatch_med.service import ImportOptions, label_history, take_in
 from tests.browser import chromium
@@ -74,7 +75,8 @@ def own_browser(playwright: Any, program: str, profile: Path) -> Iterator[Watch]
     try:
         yield Watch(context.pages[0])
     finally:
-        context.close()
+        with suppress(PlaywrightError):  # it may have been killed
+            context.close()
 
 
 def kill_browser(profile: Path) -> None:
