@@ -5,6 +5,7 @@ Voxels travel in the file's order, x fastest; judged voxels as bits, the lowest 
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import struct
@@ -39,6 +40,8 @@ def draft_routes() -> list[BaseRoute]:
         Route("/api/{study}/drafts/{case}/complete", guarded(_complete, 400), methods=["POST"]),
         Route("/api/{study}/drafts/{case}/save", guarded(_save, 400), methods=["POST"]),
         Route("/api/{study}/drafts/{case}/start", guarded(_start, 400), methods=["POST"]),
+        Route("/api/{study}/drafts/{case}/grow", guarded(_grow, 400), methods=["POST"]),
+        Route("/api/{study}/drafts/{case}/interpolate", guarded(_interpolate, 400), methods=["POST"]),
     ]
 
 
@@ -104,6 +107,41 @@ async def _start(request: Request, root: Path) -> Response:
     author = _painter(request).author
     await run_in_threadpool(service.start_from_prediction, root, case, revision, model, author)
     return await _draft(root, case)
+
+
+async def _grow(request: Request, root: Path) -> Response:
+    """What a structure would be, grown from its strokes."""
+    given = await read_json(request)
+    limit, place = given.get("limit", 0.5), given.get("slice")
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise RefusedError(400, f"the request needs limit as a number from 0 to 1, got {limit!r}")
+    if place is not None and not isinstance(place, dict):
+        raise RefusedError(400, "slice is an axis and an index, or nothing")
+    where = {} if place is None else {"slice_axis": _whole(place, "axis"), "slice_index": _whole(place, "index")}
+    options = service.GrowOptions(float(limit), **where)
+    case, label = request.path_params["case"], _whole(given, "label")
+    box = await run_in_threadpool(service.grow_strokes, root, case, label, options)
+    return await run_in_threadpool(_proposal, box)
+
+
+async def _interpolate(request: Request, root: Path) -> Response:
+    """What a structure would be between the slices on which it is painted."""
+    given = await read_json(request)
+    axis = None if given.get("axis") is None else _whole(given, "axis")
+    case, label = request.path_params["case"], _whole(given, "label")
+    box = await run_in_threadpool(service.interpolate_slices, root, case, label, axis)
+    return await run_in_threadpool(_proposal, box)
+
+
+def _proposal(box: service.Box | None) -> Response:
+    """A box as it is sent by a PUT; nothing where nothing would change."""
+    if box is None:
+        return Response(status_code=204, headers=_FRESH)
+    header = json.dumps({"corner": box.corner, "shape": box.labels.shape}).encode()
+    judged = np.packbits(box.judged.ravel(order="F"), bitorder="little").tobytes()
+    raw = struct.pack("<I", len(header)) + header + box.labels.tobytes(order="F") + judged
+    headers = {**_FRESH, "Content-Encoding": "gzip"}
+    return Response(gzip.compress(raw, 1), media_type="application/octet-stream", headers=headers)
 
 
 def _revision(request: Request) -> int:

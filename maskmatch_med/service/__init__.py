@@ -1,5 +1,6 @@
 """The verbs: what the command line, the app and a script can ask for. Each does one thing to a study or a model."""
 
+from maskmatch_med.editing import GrowOptions
 from maskmatch_med.evaluation import EvaluateOptions
 from maskmatch_med.planning import describe as describe_plan
 from maskmatch_med.service.apply import PredictRequest, evaluate, names_in_splits, predict
@@ -17,6 +18,7 @@ from maskmatch_med.service.browse import (
 )
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.display import thumbnail_of
+from maskmatch_med.service.editing import grow_strokes, interpolate_slices
 from maskmatch_med.service.exports import (
     Download,
     ExportOrder,
@@ -116,6 +118,7 @@ __all__ = [
     "EvaluateOptions",
     "Event",
     "ExportOrder",
+    "GrowOptions",
     "ImportOptions",
     "Intake",
     "JobState",
@@ -166,8 +169,10 @@ __all__ = [
     "evaluate",
     "export_study",
     "exportable",
+    "grow_strokes",
     "import_scans",
     "info",
+    "interpolate_slices",
     "is_study",
     "job_log",
     "job_log_path",

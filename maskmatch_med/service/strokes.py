@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from maskmatch_med.errors import MaskMatchError, StudyError
 from maskmatch_med.study import Box, Draft, Drafts, LabelVersion, OpenedDrafts, Painter, Painting, Study, packed_voxels
@@ -12,6 +14,7 @@ from maskmatch_med.study.opened import Stamp, stamp_of
 from maskmatch_med.study.relabelling import DRAFT
 from maskmatch_med.volume import Shape3
 
+_T = TypeVar("_T")
 _opened = OpenedDrafts()
 _settled: dict[Path, Stamp | None] = {}
 
@@ -100,7 +103,16 @@ def packed_draft(study: Path, case: str) -> PackedDraft:
     Raises:
         InputError, StudyError: there is no such scan.
     """
-    return _painting(study).look(case, lambda draft: PackedDraft(DraftState.of(draft), packed_voxels(draft)))
+    return look_at_draft(study, case, lambda draft: PackedDraft(DraftState.of(draft), packed_voxels(draft)))
+
+
+def look_at_draft(study: Path, case: str, of: Callable[[Draft], _T]) -> _T:
+    """What a function makes of a scan's draft; it must keep none of its arrays.
+
+    Raises:
+        InputError, StudyError: there is no such scan.
+    """
+    return _painting(study).look(case, of)
 
 
 def save_box(study: Path, case: str, revision: int, box: Box, painter: Painter) -> Saved:
@@ -139,7 +151,7 @@ def draft_revision(study: Path, case: str) -> int:
     Raises:
         InputError, StudyError: there is no such scan.
     """
-    return _painting(study).look(case, lambda draft: draft.revision)
+    return look_at_draft(study, case, lambda draft: draft.revision)
 
 
 def save_idle_labels(study: Path, minutes: float = 5.0) -> list[LabelVersion]:

@@ -6,7 +6,6 @@ import gzip
 import json
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -253,5 +252,53 @@ def test_a_file_that_the_browser_has_is_not_sent_again(server: Server, token: st
     assert server.ask(f"{path}&v=1").headers["cache-control"] == "private, max-age=31536000, immutable"
 
 
-def journal_of(folder: Path, case: str = CASE) -> Path:
-    return folder / "tiny" / "drafts" / case / "draft.journal"
+def unpacked(answer: Answer) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
+    """The box of an answer: corner, labels, judged."""
+    raw = gzip.decompress(answer.body)
+    (length,) = struct.unpack_from("<I", raw)
+    header = json.loads(raw[4 : 4 + length])
+    shape, voxels = header["shape"], np.frombuffer(raw[4 + length :], np.uint8)
+    count = int(np.prod(shape))
+    judged = np.unpackbits(voxels[count:], count=count, bitorder="little").astype(bool)
+    return header["corner"], voxels[:count].reshape(shape, order="F"), judged.reshape(shape, order="F")
+
+
+def test_strokes_grow_and_slices_are_filled_without_being_saved(server: Server, token: str) -> None:
+    window = Window(server, token, "phantom_003")
+    zero = np.zeros(window.labels.shape, np.uint8)
+    window.put((0, 0, 0), zero, zero > 0)
+    painted = np.full((4, 4, 1), 2, np.uint8)
+    for z in (3, 7):
+        assert window.put((5, 5, z), painted, painted > 0).status == 200
+    between = window.post("interpolate", {"label": 2, "axis": None})
+    corner, labels, judged = unpacked(between)
+    assert (between.status, corner, labels.shape) == (200, [5, 5, 4], (4, 4, 3))
+    assert (labels == 2).all()
+    assert judged.all()
+    grown = window.post("grow", {"label": 2, "limit": 0.9, "slice": {"axis": 2, "index": 3}})
+    corner, labels, judged = unpacked(grown)
+    assert (corner[2], labels.shape[2]) == (3, 1)
+    assert (labels[judged] == 2).all()
+    window.load()
+    assert window.judged.sum() == 32
+    assert (server.ask(f"{window.path}?token={token}").headers["etag"]) == window.revision
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "told"),
+    [
+        ("grow", {"label": 9, "limit": 0.5}, "no structure"),
+        ("grow", {"label": 1, "limit": 3}, "from 0 to 1"),
+        ("grow", {"label": 1, "limit": "wide"}, "as a number"),
+        ("grow", {"label": 1, "slice": 4}, "an axis and an index"),
+        ("grow", {"label": 4, "limit": 0.5, "slice": {"axis": 2, "index": 0}}, "no stroke"),
+        ("grow", {}, "label as a whole number"),
+        ("interpolate", {"label": 0}, "no structure"),
+        ("interpolate", {"label": 3, "axis": 7}, "no axis 7"),
+        ("interpolate", {"label": 3, "axis": 1}, "nothing lies between"),
+    ],
+)
+def test_what_cannot_be_proposed_is_told(server: Server, token: str, verb: str, given: dict, told: str) -> None:
+    answer = Window(server, token, "phantom_003").post(verb, given)
+    assert answer.status == 400
+    assert told in json.loads(answer.body)["error"]
