@@ -18,6 +18,7 @@ _STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
 _SCAN, _LEFT, _REMOVAL, _AUTHOR, _TABLE = "scan", "left", "removal", "author", "table"
 _LOST, _SEEN = "lost", "seen"
 _SKIPPED, _REJECTION, _SAID, _MASKS = "skipped", "rejection", "said", "masks"
+_DOWNLOAD = "download"
 AUTHOR_COOKIE = "maskmatch_author"
 """Where the browser keeps the name of who works, percent-encoded."""
 _LONGEST_NAME = 80
@@ -191,6 +192,19 @@ def _login() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
         return ""
+
+
+def keep_download(root: Path, order: service.ExportOrder, made: service.Download) -> None:
+    """Remember the zip of an export, so that its link stays on the page."""
+    st.session_state[_DOWNLOAD] = (root, order, service.study_stamp(root), made)
+
+
+def download_of(root: Path, order: service.ExportOrder) -> service.Download | None:
+    """The zip of an export where it was the last to be made and the study has not changed since."""
+    kept = st.session_state.get(_DOWNLOAD)
+    if kept is None or kept[:3] != (root, order, service.study_stamp(root)):
+        return None
+    return cast("service.Download", kept[3])
 
 
 def show_scan(name: str) -> None:
