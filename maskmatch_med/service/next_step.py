@@ -9,6 +9,7 @@ from typing import Literal
 
 from maskmatch_med.service.browse import Round, ScanEntry, StudyPage
 from maskmatch_med.service.jobs import JobState, job_states
+from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Study
 from maskmatch_med.study.drafts import Drafts
 
@@ -43,13 +44,14 @@ def next_step(root: Path, page: StudyPage) -> NextStep:
         root: the study.
         page: what :func:`maskmatch_med.service.browse` says of it.
     """
-    jobs = job_states(root)
+    if not page.scans:
+        return NextStep("add", "Add scans", "The study holds no scan yet.")
+    waiting = _to_review(root, page)
     return (
-        _step_to_begin(page)
-        or _step_of_jobs(jobs, page)
-        or _step_to_labels(root, page)
-        or _step_to_model(page)
-        or _step_to_review(page)
+        _step_of_jobs(job_states(root), page)
+        or (None if waiting else _step_to_labels(root, page))
+        or _step_to_model(page, waiting)
+        or _step_to_review(page, waiting)
         or _step_to_end(page)
     )
 
@@ -62,12 +64,6 @@ def minutes_in_words(minutes: float) -> str:
         whole = round(minutes)
         return f"{whole} minute" + ("s" if whole != 1 else "")
     return f"{minutes / 60:.2g} hours"
-
-
-def _step_to_begin(page: StudyPage) -> NextStep | None:
-    if not page.scans:
-        return NextStep("add", "Add scans", "The study holds no scan yet.")
-    return None
 
 
 def _step_of_jobs(jobs: Sequence[JobState], page: StudyPage) -> NextStep | None:
@@ -97,7 +93,7 @@ _ON_ITS_OWN = "It goes on when this page is closed. Painting and reviewing can g
 def _step_to_labels(root: Path, page: StudyPage) -> NextStep | None:
     """The first labels, until there are enough to train on."""
     labelled, total = len(_labelled(page)), len(page.scans)
-    if labelled >= _ENOUGH_TO_TRAIN or page.rounds or _to_review(page):
+    if labelled >= _ENOUGH_TO_TRAIN or page.rounds:
         return None
     begun = [scan.name for scan in page.scans if scan.state == "partial"]
     begun += [name for name in Drafts(Study.at(root)).unsaved() if name not in begun]
@@ -112,15 +108,15 @@ def _step_to_labels(root: Path, page: StudyPage) -> NextStep | None:
     return NextStep("label", "Label a second scan", text)
 
 
-def _step_to_model(page: StudyPage) -> NextStep | None:
+def _step_to_model(page: StudyPage, waiting: int) -> NextStep | None:
     """Train the first model, or the next where the labels have doubled or nothing waits for review."""
     labelled, total = len(_labelled(page)), len(page.scans)
     if not page.rounds:
-        if _to_review(page):
+        if waiting:
             return None
         told = f"{labelled} of {total} scans have a label; training learns from the other {total - labelled} as well."
         return NextStep("train", "Train a model", told if labelled < total else f"All {total} scans have a label.")
-    newest, waiting = page.rounds[-1], _to_review(page)
+    newest = page.rounds[-1]
     new = _new_labels(page, newest)
     if not (_open_scans(page) and new):
         return None
@@ -130,24 +126,23 @@ def _step_to_model(page: StudyPage) -> NextStep | None:
     return None
 
 
-def _step_to_review(page: StudyPage) -> NextStep | None:
+def _step_to_review(page: StudyPage, waiting: int) -> NextStep | None:
     newest = page.rounds[-1].model if page.rounds else None
     missing = [scan for scan in _open_scans(page) if newest is not None and newest not in scan.predicted_by]
     if missing and newest is not None:
         told = "1 scan is" if len(missing) == 1 else f"{len(missing)} scans are"
         return NextStep("predict", "Segment the rest", f"{told} not yet segmented by {newest}.", model=newest)
-    waiting = _to_review(page)
     if waiting:
-        told = "1 segmentation waits" if len(waiting) == 1 else f"{len(waiting)} segmentations wait"
+        told = "1 segmentation waits" if waiting == 1 else f"{waiting} segmentations wait"
         return NextStep("review", "Review the segmentations", f"{told} for your eyes, the most doubtful first.")
     return None
 
 
 def _step_to_end(page: StudyPage) -> NextStep:
-    left = [scan for scan in page.scans if scan.state not in {"labelled", "accepted"}]
+    left = _open_scans(page)
     if left:
         told = "1 scan is" if len(left) == 1 else f"{len(left)} scans are"
-        return NextStep("label", f"Finish {left[0].name}", f"{told} not labelled in full yet.", scan=left[0].name)
+        return NextStep("label", "Label the rest", f"{told} not labelled in full yet, and nothing waits for review.")
     return NextStep("export", "Export the results", f"All {len(page.scans)} scans have a complete label.")
 
 
@@ -160,8 +155,11 @@ def _open_scans(page: StudyPage) -> list[ScanEntry]:
     return [scan for scan in page.scans if scan.state not in {"labelled", "accepted"}]
 
 
-def _to_review(page: StudyPage) -> list[ScanEntry]:
-    return [scan for scan in page.scans if scan.state == "predicted"]
+def _to_review(root: Path, page: StudyPage) -> int:
+    """How many scans wait on the page Review: without a complete label, and nobody has decided on their prediction."""
+    predictions = Predictions.of(Study.at(root))
+    names = [scan.name for scan in _open_scans(page)]
+    return sum(predictions.newest(name) is not None and predictions.verdict(name) is None for name in names)
 
 
 def _new_labels(page: StudyPage, newest: Round) -> int:

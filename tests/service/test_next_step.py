@@ -22,6 +22,7 @@ from maskmatch_med.service import (
     open_draft,
     pause_job,
     queue_training,
+    reject_prediction,
     save_strokes,
 )
 from maskmatch_med.service.next_step import minutes_in_words
@@ -120,7 +121,14 @@ def test_round_the_loop_to_the_export(bare: Study, tiny_study: Path) -> None:
         _label(bare, name, source="model accepted")
     assert _told(bare.root) == ("review", "Review the segmentations")
     _label(bare, "s7", complete=False)
+    assert _told(bare.root) == ("review", "Review the segmentations")
+    reject_prediction(bare.root, "s7", "n", "parts missing")
     assert _told(bare.root) == ("train", "Train again")
+    time.sleep(0.01)
+    _model(bare.root, tiny_study, "o", labelled=8)
+    _predict(bare.root, "o", "s7")
+    reject_prediction(bare.root, "s7", "o", "parts missing")
+    assert _told(bare.root) == ("label", "Label the rest")
     _label(bare, "s7")
     assert _told(bare.root) == ("export", "Export the results")
 

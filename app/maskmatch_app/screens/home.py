@@ -95,8 +95,9 @@ def go(root: Path, step: service.NextStep) -> None:
         except (MaskMatchError, OSError) as error:
             st.error(look.plain(failures.in_words(error)), icon=":material/error:")
             return
-    if step.scan is not None:
-        state.show_scan(step.scan)
+    scan = service.next_to_label(root) if step.kind == "label" and step.scan is None else step.scan
+    if scan is not None:
+        state.show_scan(scan)
     there = Path(__file__).with_name(f"{_DOORS[step.kind]}.py").is_file()
     st.switch_page(f"screens/{_DOORS[step.kind] if there else 'view'}.py")
 
