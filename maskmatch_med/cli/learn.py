@@ -49,7 +49,8 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="supervised, mean-teacher, fixmatch or maskmatch, with +masked or +multiscale; by default maskmatch."
+            help="supervised, mean-teacher, ua-mt, fixmatch, unimatch, cps, bcp or maskmatch, with any of +masked, "
+            "+multiscale, +entropy-weighting, +masked-labelled, +copy-paste; by default maskmatch."
         ),
     ] = None,
     preset: Annotated[

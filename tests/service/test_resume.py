@@ -36,6 +36,22 @@ def config(method: str = "maskmatch", iterations: int = 10) -> TrainConfig:
     return TrainConfig(method=method, iterations=iterations, checkpoint_seconds=1e6).override(settings)
 
 
+RECIPES = (
+    "supervised",
+    "mean-teacher",
+    "ua-mt",
+    "unimatch",
+    "cps+masked",
+    "bcp",
+    "maskmatch",
+    "fixmatch+masked-labelled+entropy-weighting+copy-paste",
+)
+
+
+def name_of(method: str) -> str:
+    return method.replace("+", "-")
+
+
 def stop_after(steps: int) -> Callable[[], bool]:
     """Asks for a stop before step ``steps`` of the loop; what is asked while scans are prepared does not count."""
     asked = iter(range(steps + 1))
@@ -69,10 +85,13 @@ def refuse_difference(one: ModelFolder, other: ModelFolder) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(planned_study, tmp_path_factory) -> dict[str, ModelFolder]:
     study = Path(shutil.copytree(planned_study, tmp_path_factory.mktemp("whole") / "study"))
-    return {method: train(study, method, method) for method in ("supervised", "maskmatch")}
+    return {method: train(study, name_of(method), method) for method in RECIPES}
 
 
-@pytest.mark.parametrize(("method", "stops"), [("supervised", [4]), ("maskmatch", [1, 3]), ("maskmatch", [7])])
+@pytest.mark.parametrize(
+    ("method", "stops"),
+    [(method, [4]) for method in RECIPES if method != "maskmatch"] + [("maskmatch", [1, 3]), ("maskmatch", [7])],
+)
 def test_a_resumed_run_gives_the_same_bits(tiny_study, uninterrupted, method, stops):
     for steps in stops:
         folder = train(tiny_study, "m", method, resume=True, stop_requested=stop_after(steps))

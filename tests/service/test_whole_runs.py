@@ -26,7 +26,7 @@ from maskmatch_med.study import ImportOptions, Study
 from maskmatch_med.training import read_log
 from maskmatch_med.volume import Geometry, Volume
 
-RECIPES = ("supervised", "mean-teacher", "fixmatch", "maskmatch", "fixmatch+masked", "supervised+masked")
+RECIPES = ("supervised", "fixmatch", "unimatch", "cps", "bcp+masked", "maskmatch", "supervised+masked")
 
 
 def config(method: str, iterations: int = 4, **settings) -> TrainConfig:
@@ -44,7 +44,7 @@ def refuse_names(folder: ModelFolder, study: Path) -> None:
 def check_model(folder: ModelFolder, study: Path, method: str) -> None:
     files = {path.name for path in folder.root.iterdir()}
     expected = {"plan.json", "config.json", "weights.safetensors", "metrics.json", "MODEL_CARD.md", "log.jsonl"}
-    assert files == expected | {"state.pt", "tensorboard"}
+    assert files - {"microscope"} == expected | {"state.pt", "tensorboard", "labels.json"}
     assert Plan.load(folder.plan_path) == Plan.load(study / "plan.json")
     assert TrainConfig.load(folder.config_path).method == method
     assert all(np.isfinite(values).all() for values in load_file(folder.weights_path).values())
