@@ -7,6 +7,7 @@ import sys
 import typer
 
 from maskmatch_med.cli import apply, bench, data, jobs, learn, rank, system
+from maskmatch_med.cli.failures import in_plain_words
 from maskmatch_med.errors import MaskMatchError
 
 app = typer.Typer(
@@ -45,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
-        return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 2)
+        told = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        lacking = in_plain_words(error)
+        return _fail(f"{lacking} ({told})" if lacking else told, 2)
     except Exception as error:
         return _usage_or_internal(error, debug)
     return code if isinstance(code, int) else 0
@@ -59,6 +62,8 @@ def _usage_or_internal(error: Exception, debug: bool) -> int:
         return _fail(f"{shown()} (see maskmatch --help)", 2)
     if debug:
         raise error
+    if (lacking := in_plain_words(error)) is not None:
+        return _fail(lacking, 2)
     return _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug and report it", 1)
 
 
