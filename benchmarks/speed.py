@@ -1,0 +1,74 @@
+"""Time a training step of each recipe: python benchmarks/speed.py STUDY [RECIPE …]
+
+The recipes take turns, so that what else the machine does falls on all alike. What is timed is a step late in a run, with
+its unlabelled views, under the default settings; a default run spends its first 70 % on steps without them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from maskmatch_med.config import TrainConfig
+from maskmatch_med.data.cache import cache_cases
+from maskmatch_med.data.sampling import PatchSampler
+from maskmatch_med.methods import RECIPES, EMATeacher, Objective, parse_recipe
+from maskmatch_med.planning import Plan
+from maskmatch_med.study import Study
+from maskmatch_med.training.run import sampling_options
+
+ROUNDS = 7
+
+
+class Timed:
+    """One recipe with its networks, ready to take steps."""
+
+    def __init__(self, recipe: str, study: Study, plan: Plan) -> None:
+        self.objective = Objective(parse_recipe(recipe), plan, TrainConfig(method=recipe))
+        cases = cache_cases(study.cases(), plan, study.cache_dir)
+        labelled = [case for case in cases if case.voxels]
+        loose = [case for case in cases if not case.voxels]
+        self.sampler = PatchSampler(labelled, loose, sampling_options(self.objective))
+        torch.manual_seed(0)
+        self.student = self.objective.build_student().train()
+        self.teacher = EMATeacher(self.student, 0.99)
+        self.optimiser = torch.optim.AdamW(self.student.parameters())
+        self.objective.reliability.counts += 1
+        self.seconds: list[float] = []
+
+    def step(self, iteration: int) -> None:
+        """Take one step at the end of the ramp and note how long it took, crops included."""
+        began = time.perf_counter()
+        generator = torch.Generator().manual_seed(iteration)
+        batch = self.sampler.batch(iteration)
+        losses = self.objective.step(self.student, self.teacher.network, batch, generator, 0.95)
+        self.optimiser.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.teacher.update(self.student, iteration)
+        self.seconds.append(time.perf_counter() - began)
+
+
+def main(words: list[str]) -> None:
+    """Print the median time of a step, and steps a second, for each recipe."""
+    study = Study.open(Path(words[0]))
+    recipes = words[1:] or list(RECIPES)
+    plan = Plan.load(study.root / "plan.json")
+    timed = {recipe: Timed(recipe, study, plan) for recipe in recipes}
+    for iteration in range(ROUNDS + 1):
+        for one in timed.values():
+            one.step(iteration)
+    print(f"{torch.get_num_threads()} threads, patch {plan.patch_vox}, batch {plan.batch_size}, {ROUNDS} rounds")
+    print(f"{'recipe':40} {'s a step':>9} {'least':>9} {'steps/s':>9}")
+    for recipe, one in timed.items():
+        kept = one.seconds[1:]
+        middle = statistics.median(kept)
+        print(f"{recipe:40} {middle:9.3f} {min(kept):9.3f} {1 / middle:9.2f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
