@@ -91,7 +91,8 @@ def _of_uncertainty(seen: Observed, norm: LabelNorm) -> list[Doubt]:
         return [Doubt(min(0.6, 2 * seen.uncertainty), "")]
     below = sum(one < seen.uncertainty for one in norm.uncertainties)
     share = min(1.0, below / (len(norm.uncertainties) - 1))
-    words = f"the model is less sure here than in {share:.0%} of the scans" if share >= _UNSURE_SHARE else ""
+    others = "all other scans" if share == 1 else f"{share:.0%} of the scans"
+    words = f"the model is less sure here than in {others}" if share >= _UNSURE_SHARE else ""
     return [Doubt(0.6 * share, words)]
 
 

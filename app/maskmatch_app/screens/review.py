@@ -125,11 +125,11 @@ def bar(item: service.ReviewItem, place: str, able: bool) -> str | None:
     """What is in view, why, and the buttons; gives the word of the one that was pressed."""
     word, _ = level(item)
     score = f" · {100 * item.score:.0f} of 100" if item.measured else ""
+    pressed = None
     with st.container(key="reviewed"):
-        text, doors = st.columns([3, 2.6], vertical_alignment="center")
-        text.markdown(f"**{look.plain(item.case)}** · segmented by {look.plain(item.model)}")
-        text.caption(f"{place} · {word}{score} · {look.plain(item.reason)}")
-        with doors.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        text, doors = st.columns([1, 2.1], gap="small", vertical_alignment="center")
+        text.markdown(f"**{look.plain(item.case)}**  \nby {look.plain(item.model)}")
+        with doors.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
             for key, act_word in _KEYS.items():
                 barred = act_word != "Skip" and (not able or (not item.usable and act_word != "Reject"))
                 if st.button(
@@ -139,8 +139,9 @@ def bar(item: service.ReviewItem, place: str, able: bool) -> str | None:
                     icon=_ICONS[act_word],
                     disabled=barred,
                 ):
-                    return act_word
-    return None
+                    pressed = act_word
+        st.caption(f"{place} · {word}{score} · {look.plain(item.reason)}")
+    return pressed
 
 
 def desk(root: Path, study: service.StudyPage, items: list[service.ReviewItem]) -> None:
