@@ -1,26 +1,19 @@
 """Set up the page and the navigation; each page is a script of its own."""
 
-from pathlib import Path
-
 import streamlit as st
 
 from maskmatch_app import look, state
 
 st.set_page_config(page_title="maskmatch", page_icon=look.PICTURES / "icon.png", layout="wide")
 look.dress()
-_PAGES = (
-    ("home", "Home", ":material/home:"),
-    ("scans", "Scans", ":material/stacks:"),
-    ("label", "Label", ":material/brush:"),
-    ("train", "Train", ":material/model_training:"),
-    ("review", "Review", ":material/fact_check:"),
-    ("results", "Results", ":material/monitoring:"),
-)
 page = st.navigation(
     [
-        st.Page(f"screens/{name}.py", title=title, icon=icon, default=name == "home")
-        for name, title, icon in _PAGES
-        if (Path(__file__).parent / "screens" / f"{name}.py").is_file()
+        st.Page("screens/home.py", title="Home", icon=":material/home:", default=True),
+        st.Page("screens/scans.py", title="Scans", icon=":material/stacks:"),
+        st.Page("screens/label.py", title="Label", icon=":material/brush:"),
+        st.Page("screens/train.py", title="Train", icon=":material/model_training:"),
+        st.Page("screens/review.py", title="Review", icon=":material/fact_check:"),
+        st.Page("screens/results.py", title="Results", icon=":material/monitoring:"),
     ]
 )
 look.brand()

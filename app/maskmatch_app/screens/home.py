@@ -1,6 +1,7 @@
 """Home: how far the study is, and what to do next."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -16,6 +17,7 @@ _DOORS = {
 }
 _ICONS = {"wait": ":material/hourglass_top:", "failed": ":material/error:", "export": ":material/download:"}
 _WATCH_S = 5.0
+_QUICKLY_SCORED = 20
 
 
 def welcome() -> None:
@@ -98,29 +100,53 @@ def go(root: Path, step: service.NextStep) -> None:
     scan = service.next_to_label(root) if step.kind == "label" and step.scan is None else step.scan
     if scan is not None:
         state.show_scan(scan)
-    there = Path(__file__).with_name(f"{_DOORS[step.kind]}.py").is_file()
-    st.switch_page(f"screens/{_DOORS[step.kind] if there else 'view'}.py")
+    st.switch_page(f"screens/{_DOORS[step.kind]}.py")
 
 
-def rounds(page: service.StudyPage) -> None:
+@st.cache_data(show_spinner="Measuring the models …", max_entries=8)
+def scored(root: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Of each model the labels that it was given and its mean Dice on labels that it has not learnt from."""
+    del stamp  # only there so that a change of the files is noticed
+    found = []
+    for one in service.score_models(root):
+        dice = [row.dice for row in one.rows if row.dice == row.dice]
+        if one.spent is not None and dice:
+            mean = sum(dice) / len(dice)
+            found.append({"model": one.model, "labels": one.spent, "dice": mean, "scans": len(one.cases)})
+    return found
+
+
+def rounds(root: Path, page: service.StudyPage) -> None:
     """Dice against labels spent, a dot a model."""
     st.subheader("Dice against labels spent", anchor=False)
-    scored = [one for one in page.rounds if one.dice is not None]
-    if not scored:
-        st.caption("Appears with the first trained model that has labelled scans held out to be checked on.")
+    try:
+        quick = service.scores_pending(root) <= _QUICKLY_SCORED
+        rows = scored(root, service.study_stamp(root)) if quick else []
+    except (MaskMatchError, OSError):  # a reference or prediction that cannot be used; the page Results names it
+        rows = []
+    known = {row["model"] for row in rows}
+    rows += [
+        {"model": one.model, "labels": one.labelled, "dice": one.dice}
+        for one in page.rounds
+        if one.dice is not None and one.model not in known
+    ]
+    if not rows:
+        st.caption("Appears when a model has segmented scans whose labels it has not learnt from.")
         return
-    rows = [{"labels": one.labelled, "dice": one.dice, "model": one.model} for one in scored]
+    axis = {"tickMinStep": 1, "format": "d"}
     chart = {
-        "data": {"values": rows},
+        "data": {"values": sorted(rows, key=lambda row: row["labels"])},
         "mark": {"type": "line", "point": {"filled": True, "size": 90}},
         "height": 220,
         "encoding": {
-            "x": {"field": "labels", "type": "quantitative", "title": "labelled scans learnt from"},
-            "y": {"field": "dice", "type": "quantitative", "title": "validation Dice", "scale": {"domain": [0, 1]}},
-            "tooltip": [{"field": "model"}, {"field": "labels"}, {"field": "dice", "format": ".3f"}],
+            "x": {"field": "labels", "type": "quantitative", "title": "labels that the model was given", "axis": axis},
+            "y": {"field": "dice", "type": "quantitative", "title": "mean Dice", "scale": {"domain": [0, 1]}},
+            "tooltip": [{"field": name} for name in ("model", "labels", "scans")]
+            + [{"field": "dice", "format": ".3f"}],
         },
     }
     st.vega_lite_chart(spec=chart)
+    st.caption("On labelled scans that the model has not learnt from. The page Results tells more.")
 
 
 root, study = state.study_root(), state.study_page()
@@ -138,4 +164,4 @@ else:
     st.fragment(now, run_every=_WATCH_S)(root)
     st.subheader("Scans", anchor=False)
     look.strip(study.scans[:6])
-    rounds(study)
+    rounds(root, study)
