@@ -1,7 +1,7 @@
 """Time a training step of each recipe: python benchmarks/speed.py STUDY [RECIPE …]
 
-The recipes take turns, so that what else the machine does falls on all alike. What is timed is a step late in a run, with
-its unlabelled views, under the default settings; a default run spends its first 70 % on steps without them.
+The recipes take turns, so that what else the machine does falls on all alike. What is timed is a step late in a run,
+with its unlabelled views, under the default settings; a default run spends its first 70 % on steps without them.
 """
 
 from __future__ import annotations
