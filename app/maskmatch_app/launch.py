@@ -1,4 +1,4 @@
-"""Start the server on this machine alone, with its looks and with nothing sent to anybody."""
+"""Start the server, on this machine alone unless asked for more, with its looks and with nothing sent to anybody."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskmatch_app.entrance import PASSWORD_FILE, read_password
+from maskmatch_app.hosts import HOSTS, is_loopback, names_of
 from maskmatch_app.shelf import FOLDER, STUDY
 
 _THEME: dict[str, Any] = {
@@ -36,12 +38,16 @@ class Launch:
         folder: where the studies lie, and new ones are made.
         port: on this machine.
         browser: whether to open a window.
+        host: the name or address to listen on.
+        password_file: a file with the password; needed where others than this machine can ask.
     """
 
     study: Path | None
     folder: Path
     port: int = 8501
     browser: bool = True
+    host: str = "localhost"
+    password_file: Path | None = None
 
 
 def default_folder() -> Path:
@@ -53,8 +59,9 @@ def serve(launch: Launch) -> None:
     """Serve until stopped.
 
     Raises:
-        ValueError: the study is a file, or its folder cannot be made.
+        ValueError: the study is a file, its folder cannot be made, or a network would be served without a password.
     """
+    _guard(launch)
     if launch.study is not None:
         study = launch.study.resolve()
         if study.exists() and not study.is_dir():
@@ -71,15 +78,31 @@ def serve(launch: Launch) -> None:
     app.run(config=_config(launch))
 
 
+def _guard(launch: Launch) -> None:
+    """Tell the server by which names it goes and where its password lies."""
+    if launch.password_file is None and not is_loopback(launch.host):
+        raise ValueError(
+            f"whoever reaches {launch.host} could open every scan; name a file that holds a password: "
+            "--password-file FILE"
+        )
+    os.environ.pop(PASSWORD_FILE, None)
+    if launch.password_file is not None:
+        path = launch.password_file.expanduser().resolve()
+        read_password(path)
+        os.environ[PASSWORD_FILE] = str(path)
+    os.environ[HOSTS] = ",".join(names_of(launch.host)) or "*"
+
+
 def _config(launch: Launch) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "server.address": "localhost",
+        "server.address": launch.host,
         "server.port": launch.port,
         "server.headless": not launch.browser,
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,
         "server.enableAgentApi": False,
-        "server.allowedHosts": ["localhost", "127.0.0.1"],
+        "server.allowedHosts": list(names_of(launch.host)),
+        "server.enableXsrfProtection": True,
         "runner.magicEnabled": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",

@@ -41,9 +41,12 @@ def open_app(
     folder: Annotated[Path | None, typer.Option(help="Where studies lie; by default maskmatch in your home.")] = None,
     port: Annotated[int, typer.Option(help="On this machine.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    host: Annotated[str, typer.Option(help="Where to listen; a network needs a password file.")] = "localhost",
+    password_file: Annotated[Path | None, typer.Option(help="A file that holds the password.")] = None,
 ) -> None:
-    """Open the app in the browser: add scans and look at studies. It answers this computer alone."""
-    command = [sys.executable, "-m", "maskmatch_app", "--port", str(port)]
+    """Open the app in the browser: paint, train, review. It answers this computer alone unless --host is given."""
+    command = [sys.executable, "-m", "maskmatch_app", "--port", str(port), "--host", host]
+    command += ["--password-file", str(password_file)] if password_file else []
     command += ["--folder", str(folder)] if folder else []
     command += [] if browser else ["--no-browser"]
     command += ["--", str(study)] if study else []
