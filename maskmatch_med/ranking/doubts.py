@@ -60,10 +60,12 @@ class LabelNorm:
     Args:
         labelled: the structures of the scans with a complete label.
         uncertainties: of all segmentations of the same model.
+        alike: the structures of all segmentations of the same model.
     """
 
     labelled: Sequence[Shapes] = ()
     uncertainties: Sequence[float] = ()
+    alike: Sequence[Shapes] = ()
 
 
 def doubts_of(seen: Observed, norm: LabelNorm) -> list[Doubt]:
@@ -72,6 +74,7 @@ def doubts_of(seen: Observed, norm: LabelNorm) -> list[Doubt]:
     for name, shape in seen.shapes.items():
         usual = [one[name] for one in norm.labelled if name in one]
         found += _of_structure(name, shape, usual)
+        found += _of_peers(name, shape, [one[name] for one in norm.alike if name in one])
     found += _of_sides(seen.shapes, norm.labelled)
     if not any(shape.volume_ml for shape in seen.shapes.values()) and len(norm.labelled) < _ENOUGH:
         found.append(Doubt(0.9, "nothing is segmented"))
@@ -122,19 +125,37 @@ def _of_structure(name: str, shape: StructureShape, usual: Sequence[StructureSha
 
 
 def _of_volume(name: str, shape: StructureShape, usual: Sequence[StructureShape]) -> list[Doubt]:
-    logs = [float(np.log(one.volume_ml)) for one in usual if one.volume_ml]
+    """Against the labelled scans, which a model may miss in all of its segmentations alike."""
+    logs = _logs(usual)
     if not logs:
         return [Doubt(0.4, f"{name} is found, which no labelled scan has")]
     if len(logs) < _ENOUGH:
         return []
+    away, words = _away(shape, logs)
+    weight = min(0.8, 0.1 * away)
+    return [Doubt(weight, f"{name} is {words} than usual where labelled")] if away >= _USUAL_SPREADS else []
+
+
+def _of_peers(name: str, shape: StructureShape, alike: Sequence[StructureShape]) -> list[Doubt]:
+    """Against the other segmentations of the same model; this orders also where all of them are usual."""
+    logs = _logs(alike)
+    if not shape.volume_ml or len(logs) < _FEW:
+        return []
+    away, words = _away(shape, logs)
+    told = f"{name} is {words} than in the model's other segmentations" if away >= _USUAL_SPREADS else ""
+    return [Doubt(min(0.6, 0.12 * away), told)]
+
+
+def _logs(shapes: Sequence[StructureShape]) -> list[float]:
+    return [float(np.log(one.volume_ml)) for one in shapes if one.volume_ml]
+
+
+def _away(shape: StructureShape, logs: Sequence[float]) -> tuple[float, str]:
+    """How many robust spreads a volume lies off the median, and the same in words."""
     middle = median(logs)
     spread = max(1.4826 * median(abs(one - middle) for one in logs), _LEAST_SPREAD)
-    away = (float(np.log(shape.volume_ml)) - middle) / spread
-    if abs(away) < _USUAL_SPREADS:
-        return []
-    times = float(np.exp(abs(float(np.log(shape.volume_ml)) - middle)))
-    word = "larger" if away > 0 else "smaller"
-    return [Doubt(min(0.8, 0.1 * abs(away)), f"{name} is {times:.1f} times {word} than usual where labelled")]
+    off = float(np.log(shape.volume_ml)) - middle
+    return abs(off) / spread, f"{np.exp(abs(off)):.1f} times {'larger' if off > 0 else 'smaller'}"
 
 
 def _of_sides(shapes: Shapes, labelled: Sequence[Shapes]) -> list[Doubt]:

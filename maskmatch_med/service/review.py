@@ -48,14 +48,6 @@ class ReviewItem:
     usable: bool
 
 
-@dataclass(frozen=True)
-class _Norm:
-    """The structures of the labelled scans, and of each model how unsure it is of the scans that wait."""
-
-    labelled: Sequence[Shapes]
-    uncertainties: Mapping[str, Sequence[float]]
-
-
 def review_queue(study: StudyPath, seconds: float | None = None) -> list[ReviewItem]:
     """The scans without a complete label whose newest prediction nobody has accepted or rejected.
 
@@ -83,8 +75,8 @@ def review_queue(study: StudyPath, seconds: float | None = None) -> list[ReviewI
         for case in waiting
         if (model := predictions.newest(case.name)) is not None
     }
-    norm = _Norm(labelled, _uncertainties(seen, predictions))
-    items = [_item(case, predictions, seen, norm) for case in seen]
+    norms = _norms(labelled, seen, predictions)
+    items = [_item(case, predictions, seen[case], norms) for case in seen]
     return sorted(items, key=lambda item: (not item.measured, -item.score, item.case))
 
 
@@ -153,14 +145,15 @@ def _labels(study: Study, cases: Sequence[Case], looking: Looking) -> list[Shape
     return found
 
 
-def _item(case: str, predictions: Predictions, seen: Mapping[str, PredictionFacts | None], norm: _Norm) -> ReviewItem:
-    facts, model = seen[case], predictions.newest(case) or ""
+def _item(
+    case: str, predictions: Predictions, facts: PredictionFacts | None, norms: Mapping[str, LabelNorm]
+) -> ReviewItem:
+    model = predictions.newest(case) or ""
     score, reason = 0.0, _NOT_MEASURED
     if facts is not None and facts.problem:
         score, reason = 1.0, f"It cannot be used: {facts.problem}"
     elif facts is not None:
-        usual = LabelNorm(norm.labelled, norm.uncertainties.get(model, ()))
-        doubts = doubts_of(Observed(facts.shapes, facts.uncertainty, facts.previous), usual)
+        doubts = doubts_of(Observed(facts.shapes, facts.uncertainty, facts.previous), norms[model])
         score, reason = total(doubts), _in_words(doubts)
     return ReviewItem(
         case=case,
@@ -183,10 +176,19 @@ def _in_words(doubts: Sequence[Doubt]) -> str:
     return told[0].upper() + told[1:]
 
 
-def _uncertainties(seen: Mapping[str, PredictionFacts | None], predictions: Predictions) -> dict[str, list[float]]:
-    """Of each model how unsure it is of the scans that wait."""
-    found: dict[str, list[float]] = {}
+def _norms(
+    labelled: Sequence[Shapes], seen: Mapping[str, PredictionFacts | None], predictions: Predictions
+) -> dict[str, LabelNorm]:
+    """Of each model what is usual in the study and in its own segmentations that wait."""
+    by_model: dict[str, list[PredictionFacts]] = {}
     for case, facts in seen.items():
-        if facts is not None and facts.uncertainty is not None:
-            found.setdefault(predictions.newest(case) or "", []).append(facts.uncertainty)
-    return found
+        if facts is not None and not facts.problem:
+            by_model.setdefault(predictions.newest(case) or "", []).append(facts)
+    return {
+        model: LabelNorm(
+            labelled,
+            [one.uncertainty for one in found if one.uncertainty is not None],
+            [one.shapes for one in found],
+        )
+        for model, found in by_model.items()
+    }
