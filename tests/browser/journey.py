@@ -24,8 +24,12 @@ _PLAUSIBLE_DICE = 0.85
 _PREDICT_S = 240.0
 _IN_FULL_SWING = 0.6
 """Share of a training after which its page is worth a picture."""
-_EVERY = 2
-"""Each how many slices a structure is outlined; those between are interpolated."""
+_PICTURES_ARE_THERE = """[...document.images].every((one) => {
+    const { top, bottom } = one.getBoundingClientRect();
+    return one.complete || bottom < 0 || top > window.innerHeight;
+})"""
+_EVERY = 3
+"""Of how many slices a structure is outlined on one; those between are interpolated."""
 
 
 class Journey:
@@ -61,9 +65,11 @@ class Journey:
         self.page.get_by_text("Drop scans here").wait_for(timeout=_STEP_MS)
 
     def home(self) -> None:
-        """Look at the start page."""
+        """Look at the start page and at the scans, now that they are in many states."""
         self.go("Home")
         self.keep("home")
+        self.go("Scans")
+        self.keep("scans")
 
     def upload(self) -> None:
         """Choose the scans; they are in the study with their voxels as they were."""
@@ -74,12 +80,11 @@ class Journey:
             source = nibabel.load(path)
             np.testing.assert_array_equal(stored.get_fdata(), source.get_fdata())
             np.testing.assert_allclose(stored.affine, source.affine, atol=1e-5)
-        self.keep("scans")
 
     def paint(self) -> str:
         """Outline the structures of the scan that is open, mark it complete, and go on; gives its name.
 
-        What a person knows of the anatomy is taken from the true label: every other slice is outlined with the filled
+        What a person knows of the anatomy is taken from the true label: one slice in three is outlined with the filled
         pen, and the slices between are filled by the program.
         """
         case = self.in_view()
@@ -98,7 +103,10 @@ class Journey:
             hand.saved()
             desk.find(".interpolate").click()
             hand.saved()
-        self.keep("label")
+        if self.pictures is not None:
+            hand.go(_fullest(truth, axis))
+            desk.view("multi")
+            self.keep("label")
         desk.find(".complete-scan").click()
         label = self.complete_label(case)
         for value in (1, 2):
@@ -192,15 +200,18 @@ class Journey:
         return np.asarray(nibabel.load(folder / f"{case}.nii.gz").dataobj).astype(np.uint8)
 
     def complete_label(self, case: str) -> NDArray[np.uint8]:
-        """The label that nnU-Net would read, once every voxel of it is judged."""
-        limit = time.monotonic() + _STEP_MS / 1000
-        while not (found := label_history(self.root, case)) or not found[0].complete:
+        """The label that nnU-Net would read, once it is the newest version and every voxel of it is judged."""
+        path, limit = self.root / "labelsTr" / f"{case}.nii.gz", time.monotonic() + _STEP_MS / 1000
+        while not (found := label_history(self.root, case)) or not found[0].complete or not path.is_file():
             assert time.monotonic() < limit, f"{case} has no complete label: {found}"
             time.sleep(0.3)
-        stored = nibabel.load(self.root / "labelsTr" / f"{case}.nii.gz")
+        version = nibabel.load(self.root / "history" / case / f"{found[0].version}.nii.gz")
+        while not np.array_equal(np.asarray(version.dataobj), np.asarray(nibabel.load(path).dataobj)):
+            assert time.monotonic() < limit, f"{path} does not hold the newest version of the label"
+            time.sleep(0.3)
         scan = nibabel.load(self.root / "imagesTr" / f"{case}_0000.nii.gz")
-        np.testing.assert_allclose(stored.affine, scan.affine, atol=1e-5)
-        return np.asarray(stored.dataobj).astype(np.uint8)
+        np.testing.assert_allclose(nibabel.load(path).affine, scan.affine, atol=1e-5)
+        return np.asarray(version.dataobj).astype(np.uint8)
 
     def go(self, title: str) -> None:
         """Turn to a page by its name in the navigation."""
@@ -212,7 +223,8 @@ class Journey:
         """Keep a picture of the page, where that is wanted."""
         if self.pictures is not None:
             self.page.mouse.move(4, 4)
-            self.page.wait_for_timeout(800)
+            self.page.wait_for_function(_PICTURES_ARE_THERE)
+            self.page.wait_for_timeout(1_500)  # for what fades in
             self.watch.picture(self.pictures / f"{name}.png")
 
 
@@ -224,6 +236,12 @@ def outlines(truth: NDArray[np.uint8], axis: int, index: int, label: int) -> lis
         points = [np.insert(np.rint(point).astype(int) - 1, axis, index) for point in rim[:: max(1, len(rim) // 24)]]
         found.append([(int(a), int(b), int(c)) for a, b, c in points])
     return found
+
+
+def _fullest(truth: NDArray[np.uint8], axis: int) -> int:
+    """The slice that shows most of the structure that shows least in it."""
+    others = tuple(one for one in range(3) if one != axis)
+    return int(np.minimum((truth == 1).sum(others), (truth == 2).sum(others)).argmax())
 
 
 def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
