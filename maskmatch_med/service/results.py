@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation import EvaluateOptions, Row, score_case
+from maskmatch_med.evaluation import ClassSummary, EvaluateOptions, Evaluation, Row, score_case
 from maskmatch_med.evaluation.scoring import Pairs, pair_up
 from maskmatch_med.io import LabelMap, nifti
 from maskmatch_med.planning import Plan
@@ -63,6 +63,11 @@ class ModelScores:
         found = [r.dice for r in self.rows if r.class_name == structure and (cases is None or r.case in cases)]
         kept = [one for one in found if not math.isnan(one)]
         return sum(kept) / len(kept) if kept else math.nan
+
+    def summary(self) -> tuple[ClassSummary, ...]:
+        """Mean, deviation and median of each metric by structure."""
+        classes = {row.class_name: row.label for row in self.rows}
+        return Evaluation(self.rows, classes, EvaluateOptions()).by_class()
 
 
 @dataclass(frozen=True)
