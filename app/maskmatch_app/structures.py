@@ -18,7 +18,9 @@ def structures_form(root: Path) -> None:
         _question(root)
         with st.form("structures", border=False):
             rows = [_row(rank, one) for rank, one in enumerate(definitions, start=1)]
-            new = st.text_input("Add structures, separated by commas", placeholder="left kidney, right kidney")
+            # A key of its own for each list, so that the field is empty once its names are in the list.
+            key = "new " + "\n".join(one.was or one.name for one in definitions)
+            new = st.text_input("Add structures, separated by commas", placeholder="left kidney, right kidney", key=key)
             if not st.form_submit_button("Save structures", icon=":material/save:"):
                 return
         kept = [one for _, one, removed in sorted(rows, key=lambda row: row[0]) if not removed]

@@ -83,7 +83,7 @@ def _step_of_jobs(jobs: Sequence[JobState], page: StudyPage) -> NextStep | None:
         return NextStep("paused", f"Resume the {what}", f"{newest.title} was paused and goes on where it ended.")
     if newest.status in {"failed", "died"} and not _labelled_since(page, newest.ended or newest.queued):
         why = newest.message or f"{newest.title} ended before its time."
-        return NextStep("failed", f"Look at the failed {what}", why, model=newest.model)
+        return NextStep("failed", f"Look at the failed {what}", why[0].upper() + why[1:], model=newest.model)
     return None
 
 

@@ -227,6 +227,9 @@ def test_structures_are_renamed_moved_and_added(with_study: Path) -> None:
     next(one for one in app.text_input if one.label.startswith("Add structures")).set_value("tumour")
     _press(app, "Save structures")
     assert browse(with_study / "tiny").structures == ("aorta", "hepar", "spleen", "kidney", "tumour")
+    assert next(one for one in app.text_input if one.label.startswith("Add structures")).value == ""
+    _press(app, "Save structures")
+    assert browse(with_study / "tiny").structures == ("aorta", "hepar", "spleen", "kidney", "tumour")
 
 
 def test_a_painted_structure_is_removed_only_after_a_question(with_study: Path) -> None:
