@@ -16,7 +16,7 @@ from maskmatch_med.errors import StudyError
 
 _STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
 _SCAN, _LEFT, _REMOVAL, _AUTHOR, _TABLE = "scan", "left", "removal", "author", "table"
-_LOST, _SEEN = "lost", "seen"
+_LOST, _SEEN, _ROUND = "lost", "seen", "form_round"
 _SKIPPED, _REJECTION, _SAID, _MASKS = "skipped", "rejection", "said", "masks"
 _DOWNLOAD = "download"
 AUTHOR_COOKIE = "maskmatch_author"
@@ -205,6 +205,16 @@ def download_of(root: Path, order: service.ExportOrder) -> service.Download | No
     if kept is None or kept[:3] != (root, order, service.study_stamp(root)):
         return None
     return cast("service.Download", kept[3])
+
+
+def form_round() -> int:
+    """Stands in the keys of the form of structures; another number makes it show what the study says."""
+    return int(st.session_state.get(_ROUND, 0))
+
+
+def clear_form() -> None:
+    """Forget what was filled into the form of structures and not saved."""
+    st.session_state[_ROUND] = form_round() + 1
 
 
 def show_scan(name: str) -> None:

@@ -30,7 +30,7 @@ def structures_form(root: Path) -> None:
 
 def _row(rank: int, one: service.LabelDefinition) -> tuple[float, service.LabelDefinition, bool]:
     """One structure: its place, what it shall be, and whether it shall go."""
-    key = f"{one.was} {rank}"
+    key = f"{one.was} {rank} {state.form_round()}"
     shade, word, place, gone = st.columns([0.7, 4, 1.6, 1.4], vertical_alignment="bottom")
     colour = shade.color_picker("Colour", one.colour or "#0b6e75", key=f"colour {key}")
     name = word.text_input("Name", one.name, key=f"name {key}").strip()
@@ -53,6 +53,7 @@ def _question(root: Path) -> None:
         _define(root, definitions, remove_used=True)
     if no.button("Keep it", type="primary", width="stretch"):
         state.ask_removal(None)
+        state.clear_form()
         st.rerun()
 
 

@@ -239,6 +239,7 @@ def test_a_painted_structure_is_removed_only_after_a_question(with_study: Path) 
     assert "liver" in browse(with_study / "tiny").structures
     _press(app, "Keep it")
     assert "liver" in browse(with_study / "tiny").structures
+    assert not any(one.value for one in app.checkbox)
     next(one for one in app.checkbox if one.key.startswith("remove liver")).check()
     _press(_press(app, "Save structures"), "Remove it all the same")
     assert browse(with_study / "tiny").structures == ("spleen", "kidney", "aorta")
