@@ -38,7 +38,8 @@ def program() -> str:
 
 
 @pytest.fixture(scope="session")
-def playwright() -> Iterator[Any]:
+def playwright(program: str) -> Iterator[Any]:
+    del program  # looked for first, as Playwright runs but once in a process
     sync_api = pytest.importorskip("playwright.sync_api", reason="the tests in the browser need playwright")
     with sync_api.sync_playwright() as started:
         yield started

@@ -82,9 +82,8 @@ def test_nothing_is_asked_of_other_computers(watch: Watch, serve: Callable[..., 
     server = serve(studies)
     watch.page.route("**/*", guard)
     watch.page.goto(server.address)
-    for title in ("Home", "Scans", "View", "Train"):
-        link = watch.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title)
-        link.click()
+    for title in ("Home", "Scans", "Label", "Train", "Review", "Results"):
+        watch.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title).click()
         watch.page.wait_for_timeout(1500)
         watch.settled()
     assert watch.asked_for(r"/_stcore/") != []
