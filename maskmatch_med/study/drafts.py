@@ -200,8 +200,8 @@ class Drafts:
         if draft is not None and draft.unsaved:
             return replace(draft, newer=newest), end
         label = case.read_label()
-        labels = np.zeros(case.shape, np.uint8) if label is None else label.array
-        judged = np.zeros(case.shape, bool) if label is None else labels != UNJUDGED
+        labels = np.zeros(case.shape, np.uint8, order="F") if label is None else label.array
+        judged = np.zeros(case.shape, bool, order="F") if label is None else labels != UNJUDGED
         revision = 0 if draft is None else draft.revision + 1
         begun = Draft(case.name, revision, np.where(judged, labels, np.uint8(0)), judged, newest, saved=drafting.now())
         return begun, journal.start([drafting.whole(begun)]) if begin else end

@@ -20,7 +20,7 @@ from typing import Any
 from maskmatch_med.errors import not_written
 from maskmatch_med.io.atomic import write_bytes
 
-_MAGIC = b"MMJOURN1"
+_MAGIC = b"MMJOURN2"
 _HEAD = struct.Struct("<II")
 
 
