@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 _POINTS = 120
-_HEIGHT = 270
+_HEIGHT = 280
 _TERMS = {
     "loss": ("all together", "#14262b"),
     "loss_supervised": ("labels", "#0b6e75"),
@@ -28,8 +28,10 @@ def curves(model: str, lines: Sequence[Mapping[str, Any]]) -> None:
         lines: of the training's log, oldest first.
     """
     left, right = st.columns(2, gap="medium")
+    parts = {name for line in lines for name in line if name.startswith("loss_")}
+    terms = {name: word for name, word in _TERMS.items() if name in parts or len(parts) > 1}
     with left:
-        _plot(f"losses of {model}", "Loss of each term", thinned(lines, _TERMS), _TERMS)
+        _plot(f"losses of {model}", "Loss of each term", thinned(lines, terms), terms)
     shares = thinned(lines, _SHARES)
     with right:
         if shares["minutes"]:
@@ -76,7 +78,7 @@ def _plot(
                 "field": "what",
                 "type": "nominal",
                 "scale": colours,
-                "legend": {"title": None, "orient": "bottom", "labelLimit": 240},
+                "legend": {"title": None, "orient": "top", "padding": 0, "offset": 4, "labelLimit": 240},
             },
         },
     }

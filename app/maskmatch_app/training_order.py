@@ -107,7 +107,7 @@ def _told(offer: service.PresetOffer, minutes: float, scans: int) -> str:
     else:
         told.append("How many steps this machine manages shows with the first training of this kind.")
     if scans and offer.prediction_minutes is not None:
-        told.append(f"Segmenting {scans} scans afterwards takes about {duration(offer.prediction_minutes)}.")
+        told.append(f"Segmenting {scans} scans afterwards takes {duration(offer.prediction_minutes)}.")
     return " ".join(told)
 
 
