@@ -102,6 +102,19 @@ def test_a_new_study_is_made_with_its_first_scans(folder: Path) -> None:
     assert not drop.exists()
 
 
+def test_a_data_set_dropped_as_a_folder_comes_with_its_labels(folder: Path, phantom_source: Path) -> None:
+    app = _run()
+    app.text_input[0].set_value("Phantoms")
+    app.text_input[1].set_value("liver, spleen, kidney, aorta")
+    app.button[1].click().run()
+    shutil.copytree(phantom_source, arrived(folder / "Phantoms", "d" * 24) / "Task 1" / "phantoms")
+    for path in arrived(folder / "Phantoms", "d" * 24).rglob("*"):
+        os.utime(path, (time.time() - 90, time.time() - 90))
+    _press(app.run(), "Take these in")
+    assert browse(folder / "Phantoms").states["labelled"] > 0
+    assert app.title[0].value == "Scans"
+
+
 def test_home_counts_the_scans_and_names_the_next_step(with_study: Path) -> None:
     app = _run()
     assert app.title[0].value == "tiny"

@@ -35,7 +35,10 @@ def take_in(root: Path, source: Path, name: str) -> bool:
 
 def take_in_drop(root: Path, drop: str) -> None:
     """Bring in what was dropped; the upload is kept where the disk was full, for another try."""
-    if take_in(root, arrived(root, drop), "The upload"):
+    source = arrived(root, drop)
+    while len(inside := list(source.iterdir())) == 1 and inside[0].is_dir():
+        source = inside[0]  # a folder was dropped: it is the data set
+    if take_in(root, source, "The upload"):
         uploads.discard(root, drop)
     st.rerun()
 
