@@ -133,7 +133,7 @@ def _grids(cases: Sequence[Case]) -> Iterator[Advice]:
             odd.setdefault(name, f"{amount(found.value)} mm {along} against {amount(found.median)}")
     if odd:
         name, reason = next(iter(odd.items()))
-        text = f"{len(odd)} of {len(cases)} scans lie on a very different grid, such as {name}: {reason}."
+        text = f"Scans on a very different grid: {len(odd)} of {len(cases)}, such as {name}: {reason}."
         yield Advice("warning", f"{text} See on the page Scans whether they show the same part of the body.")
 
 

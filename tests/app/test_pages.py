@@ -202,7 +202,7 @@ def _press(app: AppTest, label: str) -> AppTest:
 
 def test_training_is_started_and_stopped_from_the_page(with_study: Path) -> None:
     app = _run("train")
-    assert "2 scans with a complete label, 0 in part, 3 without" in _text(app)
+    assert "2 with a complete label, 0 in part, 3 without" in _text(app)
     _press(app, "Start training")
     (job,) = job_states(with_study / "tiny")
     assert (job.kind, job.model) == ("train", "maskmatch")
