@@ -21,3 +21,11 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert "folder for studies cannot be made" in done.stderr
+
+
+def test_no_module_of_the_app_hides_one_of_python() -> None:
+    """Streamlit puts the folder of the pages before all others on the path, also of the processes that read files."""
+    import maskmatch_app
+
+    names = {path.stem for path in Path(maskmatch_app.__file__).parent.iterdir()} - {"__init__", "__main__"}
+    assert names & set(sys.stdlib_module_names) == set()

@@ -8,7 +8,7 @@ import streamlit as st
 
 from maskmatch_app import failures, foreign, history, look, state
 from maskmatch_app.annotator import Overlay, viewer
-from maskmatch_app.queue import level, queue
+from maskmatch_app.waiting import level, queue
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
