@@ -121,7 +121,8 @@ class Hand:
         width = min(box["width"], 1.2 * box["height"])
         across = box["x"] + (box["width"] - width) / 2 + width * (np.arange(_COLUMNS) + 0.5) / _COLUMNS
         down = box["y"] + box["height"] * (np.arange(_ROWS) + 0.5) / _ROWS
-        spots, voxels, before = [], [], None
+        self.page.mouse.move(4, 4)
+        spots, voxels, before = [], [], self.desk.where()
         for y in down:
             for x in across:
                 self.page.mouse.move(x, y)

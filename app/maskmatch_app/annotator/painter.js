@@ -22,7 +22,7 @@ export class Painter extends Desk {
     this.find(".ball").onclick = (event) => toggle(event.currentTarget);
     this.find(".threshold").onclick = () => this.limit();
     this.find(".judged").onclick = (event) => { this.showJudged = toggle(event.currentTarget); this.viewer.resample(true); };
-    this.find(".channel").onchange = (event) => this.inTurn(() => this.openChannel(Number(event.target.value)));
+    this.find(".channel").onchange = ({ target }) => this.inTurn(() => this.openChannel(Number(target.value)));
     this.find(".complete-slice").onclick = () => this.complete(this.axis);
     this.find(".complete-scan").onclick = () => this.complete(null);
     this.find(".next").onclick = () => this.next();

@@ -17,10 +17,14 @@ export class Pen {
     on("pointermove", (event) => this.move(event));
     on("pointerup", (event) => this.up(event));
     on("pointercancel", (event) => this.up(event));
-    on("pointerleave", () => this.tip.setAttribute("d", ""));
+    this.canvas.addEventListener("pointerleave", () => {
+      this.tip.setAttribute("d", "");
+      this.desk.tell();
+    });
     // NiiVue would move its crosshair and scroll while a stroke is drawn.
     for (const name of ["mousedown", "mousemove", "mouseup", "touchstart", "touchmove", "touchend", "wheel", "dblclick"]) {
       on(name, (event) => {
+        if (!this.stroke && event.target !== this.canvas) return;
         if (!this.stroke && !(this.desk.isPainting() && name !== "wheel" && (event.button === 0 || event.touches))) return;
         if (!this.stroke && (name === "mousemove" || this.isBeside(event))) return;
         event.stopImmediatePropagation();
@@ -35,7 +39,7 @@ export class Pen {
   }
 
   down(event) {
-    if (this.stroke || !this.desk.isPainting() || (event.button !== 0 && event.button !== ERASER_OF_A_PEN)) return;
+    if (this.stroke || event.target !== this.canvas || !this.desk.isPainting() || (event.button !== 0 && event.button !== ERASER_OF_A_PEN)) return;
     const plane = this.desk.viewer.pick(event.clientX, event.clientY);
     if (!plane) return;
     event.preventDefault();
@@ -166,8 +170,11 @@ export class Pen {
 
   // The size of the brush under the pointer, and the voxel there.
   hover(event) {
-    const plane = this.stroke?.plane ?? (this.desk.mask ? this.desk.viewer.pick(event.clientX, event.clientY) : null);
-    if (!plane) return this.tip.setAttribute("d", "");
+    const plane = this.stroke?.plane ?? (this.desk.mask && event.target === this.canvas ? this.desk.viewer.pick(event.clientX, event.clientY) : null);
+    if (!plane) {
+      this.desk.tell();
+      return this.tip.setAttribute("d", "");
+    }
     const at = plane.at(event.clientX, event.clientY);
     this.desk.hovered(this.inside(this.whole(at)));
     if (!BRUSHES.includes(this.desk.tool) || !this.desk.isPainting()) return this.tip.setAttribute("d", "");

@@ -66,7 +66,8 @@ export class Viewer {
     const widest = Math.max(1, ...this.nv.screenSlices.map((tile) => tile.leftTopWidthHeight[2] / tile.fovMM[0]));
     const { pixDims } = this.nv.back;
     const pixels = 1.6 * this.nv.uiData.dpr;
-    this.nv.setCrosshairWidth(on || this.view === "solid" ? pixels / widest / Math.min(pixDims[1], pixDims[2], pixDims[3]) : 0);
+    const thin = pixels / widest / Math.min(pixDims[1], pixDims[2], pixDims[3]);
+    this.nv.setCrosshairWidth(this.view === "solid" ? 0.25 : on ? thin : 0);
   }
 
   // The file axis across the plane in view; null where more than one is in view, or none.

@@ -24,12 +24,16 @@ def choose(page: service.StudyPage) -> service.ScanEntry:
     return page.scans[at]
 
 
-def go_on(page: service.StudyPage, name: str) -> None:
-    """Turn to what comes after a scan that was saved."""
+def go_on(name: str) -> None:
+    """Turn to what comes after a scan that was saved: what most needs labelling, or the review that sent it here."""
     if st.query_params.get("from") == "review":
         st.switch_page("screens/review.py")
-    names = [scan.name for scan in page.scans]
-    state.show_scan(names[(names.index(name) + 1) % len(names)])
+    root = state.study_root()
+    following = None if root is None else service.next_to_label(root, name)
+    if following is None:
+        st.toast("Saved. Every other scan has a complete label.", icon=":material/check:")
+        return
+    state.show_scan(following)
     st.rerun()
 
 
@@ -54,6 +58,6 @@ happened = painter(
     )
 )
 if happened == "next":
-    go_on(study, scan.name)
+    go_on(scan.name)
 history.panel(scan.name)
 st.caption(f"{look.size_of(scan)} voxels · {look.spacing_of(scan)} · from {scan.source_name}")

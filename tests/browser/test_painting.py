@@ -1,0 +1,168 @@
+"""The painter's tools with a real mouse: what each leaves in the saved label, voxel by voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from maskmatch_med.service import ImportOptions, open_draft, take_in
+from tests.browser.desk import Desk
+from tests.browser.hand import Hand, Sheet
+from tests.browser.watch import Watch
+from tests.served import Server
+
+SHAPE = (26, 22, 14)
+SLICE = 6
+SPACING = (1.0, 1.0, 2.5)
+SCANS = ("paint", "shapes", "steps", "limits", "filled", "start", "first", "second", "third")
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study ``heads`` whose axes do not run as the viewer's do: left is right, front is back."""
+    root = tmp_path_factory.mktemp("painting")
+    source = root / "heads"
+    source.mkdir()
+    affine = np.diag([-SPACING[0], -SPACING[1], SPACING[2], 1.0])
+    affine[:3, 3] = [11.0, 9.0, -20.0]
+    for rank, name in enumerate(SCANS):
+        nibabel.save(nibabel.Nifti1Image(_values() + np.int16(rank), affine), source / f"{name}.nii.gz")
+    (root / "studies").mkdir()
+    intake = take_in(source, root / "studies" / "heads", ImportOptions(label_names=("one", "two", "three")))
+    assert sorted(intake.added) == sorted(SCANS), intake
+    return root / "studies"
+
+
+@pytest.fixture(scope="module")
+def server(studies: Path) -> Iterator[Server]:
+    running = Server(studies).start()
+    yield running
+    running.stop()
+
+
+def _values() -> NDArray[np.int16]:
+    """A bright ball in noise; its values tell the ball from the rest."""
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), -1)
+    far = (((grid - [13, 11, 7]) * SPACING) ** 2).sum(-1)
+    noise = np.random.default_rng(5).integers(0, 80, SHAPE)
+    return (np.where(far < 49, 600, 100) + noise).astype(np.int16)
+
+
+def _open(watch: Watch, server: Server, scan: str, view: str = "axial", index: int = SLICE) -> Hand:
+    desk = Desk(watch).open(server.address, "heads", scan)
+    return Hand(desk, SHAPE).turn(view).go(index)
+
+
+def _disc(sheet: Sheet, middle: tuple[int, int, int], size: int, label: int, judged: bool = True) -> None:
+    """A dab of the brush in an axial slice: all voxels within half its size."""
+    x, y = np.meshgrid(np.arange(SHAPE[0]), np.arange(SHAPE[1]), indexing="ij")
+    inside = (x - middle[0]) ** 2 + (y - middle[1]) ** 2 <= (size / 2) ** 2
+    sheet.labels[:, :, middle[2]][inside] = label
+    sheet.judged[:, :, middle[2]][inside] = judged
+
+
+def test_brush_eraser_background_undo_and_a_version(watch: Watch, server: Server, studies: Path) -> None:
+    sheet = Sheet(SHAPE)
+    hand = _open(watch, server, "paint").take("brush", label=1, size=5)
+    hand.stroke((8, 8, SLICE))
+    _disc(sheet, (8, 8, SLICE), 5, 1)
+    hand.take("brush", label=2, size=1)
+    sheet.row(hand, (5, 15, SLICE), (19, 15, SLICE), 2)
+    hand.take("background", size=3).stroke((8, 8, SLICE))
+    _disc(sheet, (8, 8, SLICE), 3, 0)
+    hand.take("eraser", size=1).stroke((10, 15, SLICE))
+    _disc(sheet, (10, 15, SLICE), 1, 0, judged=False)
+    hand.page.keyboard.press("Control+z")
+    hand.page.keyboard.press("Control+z")
+    hand.page.keyboard.press("Control+y")
+    _disc(sheet, (10, 15, SLICE), 1, 2)
+    hand.saved()
+    sheet.compare(studies / "heads", "paint")
+    hand.leave()
+    sheet.compare_version(studies / "heads", "paint")
+
+
+@pytest.mark.proof
+def test_shapes_and_buckets(watch: Watch, server: Server, studies: Path) -> None:
+    sheet = Sheet(SHAPE)
+    hand = _open(watch, server, "shapes").take("rectangle", label=1)
+    hand.stroke((3, 3, SLICE), (9, 8, SLICE))
+    sheet.note((3, 3, SLICE), (9, 8, SLICE), 1)
+    hand.take("ellipse", label=2).stroke((14, 3, SLICE), (22, 8, SLICE))
+    x, y = np.meshgrid(np.arange(SHAPE[0]), np.arange(SHAPE[1]), indexing="ij")
+    inside = ((x - 18) / 4.5) ** 2 + ((y - 5.5) / 3) ** 2 <= 1
+    sheet.labels[:, :, SLICE][inside], sheet.judged[:, :, SLICE][inside] = 2, True
+    hand.take("fill", label=3).stroke((3, 12, SLICE), (12, 12, SLICE), (12, 18, SLICE), (3, 18, SLICE))
+    sheet.note((3, 12, SLICE), (12, 18, SLICE), 3)
+    hand.saved()
+    sheet.compare(studies / "heads", "shapes")
+    # A ring of one voxel, filled from within: the bucket does not leave it.
+    hand.take("brush", label=1, size=1)
+    ring = [(15, 12, SLICE), (21, 12, SLICE), (21, 18, SLICE), (15, 18, SLICE), (15, 12, SLICE)]
+    hand.stroke(*ring)
+    for start, end in zip(ring, ring[1:], strict=False):
+        sheet.note(start, end, 1)
+    hand.take("bucket", label=2).stroke((18, 15, SLICE))
+    sheet.note((16, 13, SLICE), (20, 17, SLICE), 2)
+    hand.desk.find(".ball").click()
+    hand.go(SLICE + 2).take("bucket", label=3).stroke((2, 2, SLICE + 2))
+    free = ~sheet.judged
+    part = ndimage.label(free)[0]
+    whole = part == part[2, 2, SLICE + 2]
+    sheet.labels[whole], sheet.judged[whole] = 3, True
+    hand.saved()
+    sheet.compare(studies / "heads", "shapes")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("view", ["axial", "coronal", "sagittal"])
+def test_undo_and_redo_over_100_steps_across_slices(watch: Watch, server: Server, studies: Path, view: str) -> None:
+    scan = {"axial": "steps", "coronal": "second", "sagittal": "third"}[view]
+    hand = _open(watch, server, scan, view, 0).take("brush", label=2, size=1)
+    assert hand.plane is not None
+    axis = hand.plane.axis
+    labels = [np.zeros(SHAPE, np.uint8)]
+    for rank in range(104):
+        if rank % 8 == 0:
+            hand.go(rank // 8)
+        voxel = np.insert([3 + rank % 8, 4 + (3 * rank) % 8], axis, rank // 8)
+        hand.stroke((int(voxel[0]), int(voxel[1]), int(voxel[2])))
+        labels.append(labels[-1].copy())
+        labels[-1][tuple(voxel)] = 2
+    for key, rank in (("Control+z", 2), ("Control+y", 104)):
+        for _ in range(102):
+            hand.page.keyboard.press(key)
+        hand.saved()
+        draft = open_draft(studies / "heads", scan)
+        np.testing.assert_array_equal(draft.labels, labels[rank])
+        np.testing.assert_array_equal(draft.judged, labels[rank] > 0)
+
+
+@pytest.mark.proof
+def test_paint_within_limits_and_in_three_dimensions(watch: Watch, server: Server, studies: Path) -> None:
+    sheet, values = Sheet(SHAPE), _values() + SCANS.index("limits")
+    hand = _open(watch, server, "limits", index=7)
+    hand.desk.find(".threshold").click()
+    hand.desk.find(".low").fill("400")
+    hand.desk.find(".high").fill("1000")
+    hand.desk.find(".ball").click()
+    hand.take("brush", label=1, size=9).stroke((9, 11, 7))
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), -1)
+    ball = (((grid - [9, 11, 7]) * SPACING) ** 2).sum(-1) <= 4.5**2
+    inside = ball & (values >= 400)
+    sheet.labels[inside], sheet.judged[inside] = 1, True
+    hand.saved()
+    sheet.compare(studies / "heads", "limits")
+    hand.take("bucket", label=2).stroke((15, 11, 7))
+    rest = (values >= 400) & ~sheet.judged
+    part = ndimage.label(rest)[0]
+    filled = part == part[15, 11, 7]
+    sheet.labels[filled], sheet.judged[filled] = 2, True
+    hand.saved()
+    sheet.compare(studies / "heads", "limits")
