@@ -78,7 +78,7 @@ def _plot(
                 "field": "what",
                 "type": "nominal",
                 "scale": colours,
-                "legend": {"title": None, "orient": "top", "padding": 0, "offset": 4, "labelLimit": 240},
+                "legend": {"title": None, "orient": "top", "columns": 2, "padding": 0, "offset": 4, "labelLimit": 240},
             },
         },
     }
