@@ -1,6 +1,6 @@
 """One cell of a benchmark in a process of its own: train, predict with the last weights, score.
 
-``python -m maskmatch_med.bench.cell FOLDER KEY DEVICE PID CREATED`` is what :mod:`maskmatch_med.bench.run` starts. The
+``python -m maskmatch_med.bench FOLDER KEY DEVICE PID CREATED`` is what :mod:`maskmatch_med.bench.run` starts. The
 training keeps its state as any other does, so a cell that was killed goes on where it was; when the process that
 started it is gone, it saves and ends.
 """
@@ -103,7 +103,3 @@ def main(words: list[str]) -> int:
     except MaskMatchError as error:
         print(f"{error}", file=sys.stderr)
         return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

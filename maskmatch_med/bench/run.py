@@ -138,7 +138,7 @@ def _start(root: Path, cell: Cell, device: str, environment: dict[str, str]) -> 
     own = psutil.Process()
     words = [str(root.resolve()), cell.key, device, str(own.pid), repr(own.create_time())]
     with (folder / "log.txt").open("ab") as log:
-        command = [sys.executable, "-m", "maskmatch_med.bench.cell", *words]
+        command = [sys.executable, "-m", "maskmatch_med.bench", *words]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
 

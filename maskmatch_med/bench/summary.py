@@ -78,10 +78,25 @@ def table(design: Design, runs: Sequence[Run]) -> str:
         f"{finished} of {planned} trainings are finished. Dice is the mean over structures of the mean over scans; "
     ]
     lines[-1] += "± is the standard deviation over seeds."
-    for (labelled, budget), group in grouped(runs).items():
+    groups = grouped(runs)
+    for budget in dict.fromkeys(budget for _, budget in groups):
+        lines += _by_label_count({labelled: group for (labelled, b), group in groups.items() if b == budget}, budget)
+    for (labelled, budget), group in groups.items():
         lines += ["", f"## {labelled} labelled, {_spaced(budget)} each", "", *_scores(design, group)]
         lines += _differences(group)
     return "\n".join(lines) + "\n"
+
+
+def _by_label_count(groups: Mapping[str, Mapping[str, Sequence[Run]]], budget: str) -> list[str]:
+    """Dice of each recipe by label count, where there are several."""
+    if len(groups) < 2:
+        return []
+    lines = ["", f"## Dice by labelled scans, {_spaced(budget)} each", ""]
+    lines += ["| recipe | " + " | ".join(groups) + " |", "| --- " * (len(groups) + 1) + "|"]
+    for name in dict.fromkeys(name for group in groups.values() for name in group):
+        scores = [_with_spread([run.overall("dice") for run in group.get(name, ())], 4) for group in groups.values()]
+        lines.append("| " + " | ".join([f"`{name}`", *scores]) + " |")
+    return lines
 
 
 def _scores(design: Design, group: Mapping[str, Sequence[Run]]) -> list[str]:

@@ -19,7 +19,8 @@ from safetensors.numpy import load_file
 from maskmatch_med.bench import BenchRequest, Design, LabelBudget, Variant, run_bench
 from maskmatch_med.bench.cell import cell_folder, model_of, read_result, run_cell
 from maskmatch_med.bench.prepare import prepare_study
-from maskmatch_med.bench.summary import write_results
+from maskmatch_med.bench.runs import Run
+from maskmatch_med.bench.summary import table, write_results
 from maskmatch_med.cli.app import main
 from maskmatch_med.errors import TrainingError
 from maskmatch_med.study import Study
@@ -92,6 +93,23 @@ def test_a_few_slices_of_each_scan_are_judged(phantom_source: Path, tmp_path: Pa
         assert 3 in [judged.any(axes).sum() for axes in ((0, 1), (0, 2), (1, 2))]
     again = prepare_study(tmp_path, design, labelled, silent)
     assert again == study
+
+
+def test_label_counts_stand_side_by_side(tmp_path: Path, phantom_source: Path) -> None:
+    """Scores that a hand wrote: 2 seeds at one label count, 1 at the other."""
+    counts = (LabelBudget(scans=1), LabelBudget(scans=2))
+    design = design_of(phantom_source, "supervised", labelled=counts, seeds=(0, 1))
+    runs = []
+    for cell, dice in zip(design.cells(), (0.5, 0.7, 0.6), strict=False):
+        row = {"case": "t", "structure": "liver", "dice": dice, "nsd": 0.5, "hd95_mm": 2.0, "assd_mm": 1.0}
+        runs.append(Run(cell, {"iterations": 4, "seconds": 30.0, "device": "cpu", "rows": [row]}))
+    text = table(design, runs)
+    assert "3 of 4 trainings are finished" in text
+    assert "| recipe | 1 | 2 |" in text
+    assert "| `supervised` | 0.5500 ± 0.0707 | 0.7000 |" in text
+    assert (
+        "| `supervised` | 2 | 0.5500 ± 0.0707 | 0.500 ± 0.000 | 2.00 ± 0.00 | 1.00 ± 0.00 | 4 ± 0 | 0.5 ± 0.0 |" in text
+    )
 
 
 def test_a_cell_that_fails_is_named_and_the_others_are_finished(phantom_source: Path, tmp_path: Path) -> None:
