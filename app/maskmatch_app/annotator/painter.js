@@ -115,6 +115,7 @@ export class Painter extends Desk {
   showTool() {
     const tool = this.isPainting() ? this.tool : "move";
     this.find(".stage").dataset.tool = tool;
+    this.find(".tip").setAttribute("d", "");
     if (this.viewer.order) this.viewer.cross(tool === "move" || this.viewer.plane() === null);
   }
 
