@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
-from maskmatch_med.service import ImportOptions, open_draft, take_in
+from maskmatch_med.service import ImportOptions, label_history, open_draft, take_in
 from tests.browser.desk import Desk
 from tests.browser.hand import Hand, Sheet
 from tests.browser.watch import Watch
@@ -106,7 +109,7 @@ def test_shapes_and_buckets(watch: Watch, server: Server, studies: Path) -> None
     hand.take("brush", label=1, size=1)
     ring = [(15, 12, SLICE), (21, 12, SLICE), (21, 18, SLICE), (15, 18, SLICE), (15, 12, SLICE)]
     hand.stroke(*ring)
-    for start, end in zip(ring, ring[1:], strict=False):
+    for start, end in pairwise(ring):
         sheet.note(start, end, 1)
     hand.take("bucket", label=2).stroke((18, 15, SLICE))
     sheet.note((16, 13, SLICE), (20, 17, SLICE), 2)
@@ -166,3 +169,124 @@ def test_paint_within_limits_and_in_three_dimensions(watch: Watch, server: Serve
     sheet.labels[filled], sheet.judged[filled] = 2, True
     hand.saved()
     sheet.compare(studies / "heads", "limits")
+
+
+@pytest.mark.proof
+def test_the_server_fills_between_slices_and_grows(watch: Watch, server: Server, studies: Path) -> None:
+    hand = _open(watch, server, "filled", index=3).take("rectangle", label=1)
+    hand.stroke((8, 6, 3), (18, 16, 3))
+    hand.go(9).stroke((8, 6, 9), (18, 16, 9))
+    hand.saved()
+    before = open_draft(studies / "heads", "filled")
+    hand.desk.find(".interpolate").click()
+    hand.saved()
+    filled = open_draft(studies / "heads", "filled")
+    for index in range(4, 9):
+        assert (filled.labels[9:18, 7:16, index] == 1).all(), index
+    assert not filled.labels[:, :, [*range(3), *range(10, SHAPE[2])]].any()
+    hand.page.keyboard.press("Control+z")
+    hand.saved()
+    np.testing.assert_array_equal(open_draft(studies / "heads", "filled").labels, before.labels)
+    hand.go(7).take("brush", label=2, size=3).stroke((13, 11, 7))
+    hand.take("background", size=3).stroke((3, 3, 7), (3, 18, 7))
+    hand.take("brush", label=2)
+    hand.desk.find(".grow").click()
+    hand.desk.find(".panel .yes").click()
+    hand.saved()
+    grown = open_draft(studies / "heads", "filled").labels[:, :, 7] == 2
+    ball = _values()[:, :, 7] > 400
+    assert 2 * (grown & ball).sum() / (grown.sum() + ball.sum()) > 0.8
+
+
+@pytest.mark.proof
+def test_a_prediction_is_suggested_then_completed_and_the_next_scan_opens(
+    watch: Watch, server: Server, studies: Path
+) -> None:
+    root = studies / "heads"
+    guess = (_values() > 400).astype(np.uint8) * 3
+    (root / "predictions" / "m").mkdir(parents=True, exist_ok=True)
+    affine = nibabel.load(root / "imagesTr" / "start_0000.nii.gz").affine
+    nibabel.save(nibabel.Nifti1Image(guess, affine), root / "predictions" / "m" / "start.nii.gz")
+    hand = _open(watch, server, "start", index=7).take("brush", label=1, size=1)
+    sheet = Sheet(SHAPE)
+    sheet.row(hand, (2, 11, 7), (13, 11, 7), 1)
+    hand.saved()
+    hand.desk.find(".start").click()
+    hand.desk.find(".panel .yes").click()
+    hand.page.get_by_text("hatched where nobody").wait_for(timeout=20_000)
+    sheet.labels = np.where(sheet.judged, sheet.labels, guess).astype(np.uint8)
+    sheet.compare(root, "start")
+    hand.desk.find(".complete-slice").click()
+    hand.page.get_by_text("This slice is complete").wait_for(timeout=20_000)
+    sheet.judged[:, :, 7] = True
+    sheet.compare(root, "start")
+    sheet.compare_version(root, "start")
+    hand.desk.find(".complete-scan").click()
+    hand.page.get_by_text("This scan is complete").wait_for(timeout=20_000)
+    assert label_history(root, "start")[0].complete
+    hand.desk.find(".next").click()
+    hand.page.wait_for_url(lambda url: "scan=start" not in url, timeout=30_000)
+    hand.desk.ready()
+
+
+@pytest.mark.proof
+def test_a_picture_in_colour_shown_smaller_than_it_is(
+    watch: Watch, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    source, studies = tmp_path / "source", tmp_path / "studies"
+    source.mkdir()
+    studies.mkdir()
+    colours = np.random.default_rng(2).integers(0, 255, (30, 40, 3), np.uint8)
+    Image.fromarray(colours).save(source / "picture.png")
+    take_in(source, studies / "pictures", ImportOptions(label_names=("one", "two")))
+    running = serve(studies, MASKMATCH_DISPLAY_VOXELS="400")
+    desk = Desk(watch).open(running.address, "pictures", "picture")
+    about = json.loads(running.ask(f"/api/pictures/scans/picture.json?token={_token(watch)}").body)
+    assert (about["colour"], about["shape"]) == (True, [40, 30, 1])
+    assert np.prod(about["factors"]) > 1
+    hand = Hand(desk, (40, 30, 1)).turn("axial").take("brush", label=2, size=1)
+    sheet = Sheet((40, 30, 1))
+    for row in (4, 7, 12):
+        sheet.row(hand, (5, row, 0), (31, row, 0), 2)
+    hand.saved()
+    sheet.compare(studies / "pictures", "picture")
+
+
+def _token(watch: Watch) -> str:
+    """A token that the page uses."""
+    found = watch.asked_for("token=") + watch.asked_for("token=", "HEAD")
+    return found[0].split("token=")[1].split("&")[0]
+
+
+@pytest.mark.proof
+def test_what_strokes_cover_as_counted_otherwise(watch: Watch, server: Server) -> None:
+    """Brush, outline, ellipse and bucket against formulas over whole grids, on a hundred random strokes."""
+    watch.page.goto(f"{server.address}/_stcore/health")
+    rng = np.random.default_rng(1)
+    shape, spacing = (17, 15, 6), (1.0, 1.5, 3.0)
+    mm = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1) * spacing
+    for _ in range(100):
+        start, end = rng.integers(0, shape), rng.integers(0, shape)
+        size = int(rng.integers(2, 9))
+        way, radius = (end - start) * spacing, size / 2 * min(spacing)
+        along = ((mm - start * spacing) @ way) / max(way @ way, 1e-9)
+        near = start * spacing + np.clip(along, 0, 1)[..., None] * way
+        covered = ((mm - near) ** 2).sum(-1) <= radius**2 + 1e-9
+        found = _covered(watch, shape, spacing, f"brush(grid, null, {start.tolist()}, {end.tolist()}, {size})")
+        assert (found | covered == found).all()
+        extra = found & ~covered  # only the straight line itself may add to it
+        assert extra.sum() <= np.abs(end - start).max() + 1
+        keys = rng.integers(0, 2, shape)
+        call = f"bucket(grid, null, {start.tolist()}, (n) => {keys.ravel(order='F').tolist()}[n], () => true)"
+        part = ndimage.label(keys == keys[tuple(start)])[0]
+        np.testing.assert_array_equal(_covered(watch, shape, spacing, call), part == part[tuple(start)])
+
+
+def _covered(watch: Watch, shape: tuple[int, ...], spacing: tuple[float, ...], call: str) -> NDArray[np.bool_]:
+    """The voxels that a function of strokes.js names."""
+    grid = json.dumps({"shape": shape, "spacing": spacing})
+    script = f"async () => {{ const {{ brush, bucket }} = await import('/annotator/strokes.js'); const grid = {grid};"
+    numbers = watch.page.evaluate(f"{script} return Array.from({call}); }}")
+    found = np.zeros(int(np.prod(shape)), bool)
+    found[numbers] = True
+    return found.reshape(shape, order="F")
