@@ -171,10 +171,7 @@ export class Pen {
   // The size of the brush under the pointer, and the voxel there.
   hover(event) {
     const plane = this.stroke?.plane ?? (this.desk.mask && event.target === this.canvas ? this.desk.viewer.pick(event.clientX, event.clientY) : null);
-    if (!plane) {
-      this.desk.tell();
-      return this.tip.setAttribute("d", "");
-    }
+    if (!plane) return this.tip.setAttribute("d", "");
     const at = plane.at(event.clientX, event.clientY);
     this.desk.hovered(this.inside(this.whole(at)));
     if (!BRUSHES.includes(this.desk.tool) || !this.desk.isPainting()) return this.tip.setAttribute("d", "");
