@@ -19,6 +19,7 @@ from tests.browser.hand import Hand
 from tests.browser.watch import Watch
 from tests.served import Server
 
+_WHO = "Dr. Anna Keller"
 _STEP_MS = 60_000
 _PLAUSIBLE_DICE = 0.85
 _PREDICT_S = 240.0
@@ -27,7 +28,7 @@ _IN_FULL_SWING = 0.6
 _PICTURES_ARE_THERE = """[...document.images].every((one) => {
     const { top, bottom } = one.getBoundingClientRect();
     return one.complete || bottom < 0 || top > window.innerHeight;
-})"""
+}) && !document.querySelector("[data-stale=true]")"""
 _EVERY = 3
 """Of how many slices a structure is outlined on one; those between are interpolated."""
 
@@ -59,6 +60,10 @@ class Journey:
         """Begin a study with its structures."""
         self.name = name
         self.page.goto(self.server.address)
+        who = self.page.get_by_role("textbox", name="Your name")
+        who.fill(_WHO)
+        who.press("Enter")
+        self.watch.settled()
         self.page.get_by_role("textbox", name="Name", exact=True).fill(name)
         self.page.get_by_label("Structures to segment").fill(", ".join(structures))
         self.page.get_by_role("button", name="Continue to the scans").click()
@@ -66,10 +71,11 @@ class Journey:
 
     def home(self) -> None:
         """Look at the start page and at the scans, now that they are in many states."""
-        self.go("Home")
-        self.keep("home")
-        self.go("Scans")
-        self.keep("scans")
+        for name in ("home", "scans"):
+            self.page.goto(f"{self.server.address}/{'' if name == 'home' else name}?study={self.name}")
+            self.page.get_by_text(self.scans[0].name.removesuffix(".nii.gz")).first.wait_for(timeout=_STEP_MS)
+            self.watch.settled()
+            self.keep(name)
 
     def upload(self) -> None:
         """Choose the scans; they are in the study with their voxels as they were."""
@@ -109,6 +115,7 @@ class Journey:
             self.keep("label")
         desk.find(".complete-scan").click()
         label = self.complete_label(case)
+        assert label_history(self.root, case)[0].author == _WHO
         for value in (1, 2):
             assert dice(label == value, truth == value) > _PLAUSIBLE_DICE
         desk.find(".next").click()
@@ -129,7 +136,7 @@ class Journey:
         while (job := job_states(self.root)[0]).status in {"waiting", "running"}:
             assert time.monotonic() < limit, f"{job}\n{job_log(self.root, job.id)}"
             time.sleep(1)
-            if job.share is not None and job.share > _IN_FULL_SWING:
+            if job.doing == "Training" and (job.share or 0.0) > _IN_FULL_SWING:
                 self.keep("train")
         assert job.status == "done", f"{job.message}\n{job_log(self.root, job.id)}"
         self.page.get_by_text("Done").first.wait_for(timeout=_STEP_MS)
@@ -165,7 +172,7 @@ class Journey:
         """Download the labels as NIfTI; nibabel finds in them the voxels of the study and the affines of the scans."""
         self.go("Results")
         self.keep("results")
-        self.page.get_by_role("tab", name="Export").click()
+        self.page.get_by_test_id("stMain").get_by_text("Export", exact=True).first.click()
         self.page.get_by_role("button", name="Prepare the export").click()
         with self.page.expect_download(timeout=_STEP_MS) as waiting:
             self.page.get_by_role("link", name=re.compile(r"Download .*\.zip")).click(timeout=_STEP_MS)

@@ -15,6 +15,7 @@ from tests.served import Server
 SCANS = 10
 PICTURES = os.environ.get("PICTURES")
 """A folder for pictures of the pages, where they are wanted: ``make images``."""
+PICTURES_TRAINING_S = 300
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_the_whole_loop(
     journey.upload()
     journey.go("Label")
     painted = [journey.paint(), journey.paint()]
-    journey.train(training_s)
+    journey.train(training_s if pictures is None else PICTURES_TRAINING_S)
     accepted, corrected = journey.review()
     journey.home()
     journey.export([*painted, accepted, corrected], tmp_path)
