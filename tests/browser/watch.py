@@ -45,9 +45,9 @@ class Watch:
 
     def check(self) -> None:
         """Fail where the page asked another computer, or complained of what no test has brought about."""
-        assert self.elsewhere() == [], "the page asked other computers"
+        assert not self.elsewhere(), f"the page asked other computers: {self.elsewhere()}"
         unexpected = [text for text in self.complaints if not any(one.search(text) for one in self._allowed)]
-        assert unexpected == [], "the page complained in its console"
+        assert not unexpected, f"the page complained in its console: {unexpected}"
 
     def picture(self, path: Path) -> None:
         """Save the window as a small PNG."""
