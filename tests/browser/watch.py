@@ -12,6 +12,9 @@ _LARGEST_PICTURE = 250_000
 # Streamlit looks for its server below the address of the page first, and beside it then.
 _USUAL = re.compile(r"404 .*/_stcore/(health|host-config)\)$")
 
+# Drawing without a graphics card lacks a kind of buffer that the viewer would blur volumes with in 3D.
+_DRAWING = re.compile(r"niivue-error blur shader: +36061")
+
 
 class Watch:
     """A page, what it asked for and what it complained of.
@@ -24,7 +27,7 @@ class Watch:
         self.page = page
         self.asked: list[tuple[str, str]] = []
         self.complaints: list[str] = []
-        self._allowed = [_USUAL]
+        self._allowed = [_USUAL, _DRAWING]
         page.on("request", lambda request: self.asked.append((request.method, request.url)))
         page.on("websocket", lambda socket: self.asked.append(("WS", socket.url)))
         page.on("console", self._told)
