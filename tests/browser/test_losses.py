@@ -27,7 +27,10 @@ from tests.served import Server
 pytestmark = pytest.mark.proof
 SHAPE = (24, 20, 12)
 SLICE = 5
-CUT = r"ERR_(CONNECTION|INTERNET|NETWORK|FAILED|EMPTY|ABORTED)|WebSocket|status of 409|Connection"
+CUT = (
+    r"ERR_(CONNECTION|INTERNET|NETWORK|FAILED|EMPTY|ABORTED)"
+    r"|WebSocket|status of 409|Connection|Client Error in reaching|Is Streamlit still"
+)
 """What a page complains of when a server or a network is gone."""
 
 
