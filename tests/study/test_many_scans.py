@@ -20,7 +20,10 @@ from maskmatch_med.study import Study, check_study, import_scans
 from maskmatch_med.volume import Geometry
 
 GEOMETRY = Geometry((16, 16, 16), np.eye(4))
-COMMAND = "import sys; from maskmatch_med.cli import main; main()"
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it
+    "from maskmatch_med.cli import main; main()"
+)
 
 
 def _write_scans(folder: Path, count: int) -> Path:
