@@ -133,16 +133,15 @@ def run_training(study: Study, config: TrainConfig, options: RunOptions) -> Mode
 
 def _train(study: Study, folder: ModelFolder, objective: Objective, options: RunOptions) -> None:
     config, plan, report = objective.config, objective.plan, options.report
+    checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
     fabric = _fabric(options.device)
     write_text(folder.plan_path, plan.model_dump_json(indent=2) + "\n")
     write_text(folder.config_path, config.model_dump_json(indent=2) + "\n")
     split = split_cases(study, objective, _prepare_report(options))
-    record_learnt(folder.root, split.learnt_from(), options.start_from.root if options.start_from else None)
     torch.manual_seed(config.seed)
     student = objective.build_student()
     if options.start_from is not None:
         load_weights(kept_network(student), options.start_from.weights_path)
-    checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
     parts = LoopParts(
         student=student,
         objective=objective,
@@ -162,6 +161,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         if checkpoint.data != parts.data:
             text = "scans or labels have changed since it was interrupted; it goes on with those of now"
             report({"event": "notice", "text": text})
+    record_learnt(folder.root, split.learnt_from(), options.start_from.root if options.start_from else None)
     log = RunLog(folder.root, loop.iteration)
     try:
         finished = loop.run(log)
