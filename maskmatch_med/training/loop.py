@@ -108,7 +108,7 @@ class TrainingLoop:
         if self.iteration == 0 and not finished:
             raise StoppedError("stopped before the first iteration; nothing was trained")
         if self.iteration == 0:
-            raise TrainingError("the time was used up before the first iteration; give more minutes")
+            raise TrainingError(_no_time(parts.budget, self.first_elapsed))
         self.save()
         if parts.microscope is not None:
             parts.microscope.look_last(self._ask_teacher, self._moment())
@@ -226,6 +226,14 @@ class TrainingLoop:
 
 def _step_seed(seed: int, iteration: int) -> int:
     return (seed * 1_000_003 + iteration) % 2**63
+
+
+def _no_time(budget: Budget, began_s: float) -> str:
+    return (
+        f"of the {(budget.seconds or 0) / 60:.2g} minutes {began_s / 60:.2g} went into starting and preparing the scans "
+        "and the rest is kept for the last validation, so no iteration was made; start it anew with more minutes: what "
+        "is prepared is kept"
+    )
 
 
 def _non_finite(what: str, losses: StepLosses, batch: Batch, iteration: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import nibabel as nib
@@ -14,12 +16,18 @@ from maskmatch_med.jobs import JobQueue
 from maskmatch_med.service.jobs import TrainingOrder
 from maskmatch_med.study import Study
 
-SHORT = TrainingOrder(method="supervised", minutes=0.2, device="cpu")
-
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def short() -> TrainingOrder:
+    """A few seconds of training beside what it takes to start a process on this machine as busy as it is."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import maskmatch_med.training"], check=True)
+    return TrainingOrder(method="supervised", minutes=(8 + 3 * (time.monotonic() - began)) / 60, device="cpu")
 
 
 def wait(study, id, status, limit_s=120):
@@ -33,12 +41,12 @@ def wait(study, id, status, limit_s=120):
     pytest.fail(f"{state} after {limit_s} s: {service.job_log(study, id)}")
 
 
-def test_train_predict_and_accept(tiny_study):
-    """Twelve seconds of training; then the scans without a label are predicted, and one prediction is accepted."""
+def test_train_predict_and_accept(tiny_study, short):
+    """A short training; then the scans without a label are predicted, and one prediction is accepted."""
     outlook = service.training_outlook(tiny_study)
     assert (outlook.complete, outlook.partial, outlook.unlabelled, outlook.blocked) == (2, 0, 3, None)
-    first = service.queue_training(tiny_study, SHORT)
-    second = service.queue_training(tiny_study, SHORT)
+    first = service.queue_training(tiny_study, short)
+    second = service.queue_training(tiny_study, short)
     assert (first.model, second.model) == ("supervised", "supervised-2")
     assert service.job_state(tiny_study, second.id).ahead == 1
     assert service.stop_job(tiny_study, second.id).status == "stopped"
@@ -60,6 +68,16 @@ def test_train_predict_and_accept(tiny_study):
     assert service.unlabelled_names(tiny_study) == unlabelled[1:]
     with pytest.raises(StudyError, match="'supervised' is already in"):
         service.queue_training(tiny_study, TrainingOrder(name="supervised"))
+
+
+def test_a_training_without_time_for_an_iteration_says_so_and_leaves_no_model(tiny_study):
+    order = TrainingOrder(method="supervised", minutes=0.01, device="cpu")
+    first = service.queue_training(tiny_study, order)
+    message = wait(tiny_study, first.id, "failed")[-1].message
+    assert "of the 0.01 minutes" in message
+    assert "no iteration was made; start it anew with more minutes" in message
+    assert not (tiny_study / "models" / "supervised").exists()
+    assert list((tiny_study / ".cache").rglob("*.*")), "what was prepared is kept"
 
 
 def test_orders_that_cannot_be_met_are_refused_at_once(tiny_study, tmp_path):
