@@ -99,6 +99,8 @@ def import_(
         f"{study}: {len(summary.added)} scans added, {len(summary.unchanged)} unchanged, {len(summary.labelled)} "
         f"labels new, {len(summary.left_out)} left out ({summary.layout} layout)"
     )
+    for name, reason in summary.refused:
+        typer.echo(f"Refused: {name}: {reason}")
     for note in summary.notes:
         typer.echo(f"Note: {note}")
     typer.echo(f"Next: maskmatch train {study}")

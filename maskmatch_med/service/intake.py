@@ -146,13 +146,15 @@ def _import(source: Path, root: Path, options: ImportOptions, result: Intake, pr
     result.added += summary.added
     result.unchanged += summary.unchanged
     result.labelled += summary.labelled
+    refused = [Refusal(name, _without_folder(reason, source)) for name, reason in summary.refused]
+    result.refused += [one for one in refused if one not in result.refused]
     result.notes += [_without_folder(note, source) for note in summary.notes if note not in result.notes]
 
 
 def _import_one(case: FoundCase, root: Path, options: ImportOptions, result: Intake) -> None:
     """Import one scan from a folder in which nothing else lies."""
     if case.series is not None or case.files[0].is_dir():
-        _import(case.files[0], root, replace(options, labels_dir=case.label), result)
+        _import(case.files[0], root, replace(options, only=frozenset({case.name})), result)
         return
     # Beside the study, so that a link can stand for a copy.
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".intake-") as parent:

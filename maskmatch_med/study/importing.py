@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,11 @@ def import_scans(
         options: see :class:`ImportOptions`.
         progress: called as ``progress(done, total, text)``.
 
+    A DICOM series that cannot be decoded is refused by its name and the others come in, as with all other series that
+    are refused; any other scan or label that cannot be used stops the import.
+
     Raises:
-        InputError: a scan or label cannot be used; nothing was written.
+        InputError: a scan or label cannot be used, or none of the series; nothing was written.
         StudyError: the study has a case of the same name with other bytes; nothing was written.
     """
     source, root, options = Path(source), Path(root), options or ImportOptions()
@@ -75,7 +78,7 @@ def import_scans(
     steps = _Steps(progress, 3 * len(selection.found.cases))
     steps.part(0, 0.0, "looking at the labels")
     job = _Job(study, selection, options, _label_reader(study, selection, options))
-    checked = [job.check(case, steps) for case in selection.found.cases]
+    checked = job.check_all(steps)
     if study is None:
         labels = job.labels
         study = Study.create(
@@ -93,7 +96,12 @@ def import_scans(
             steps.next(f"importing {item.case.name}")
             changes.add(_write(study, item, job, groups[item.case.name]))
     steps.part(3, 0.0, "")
-    return _summary(study, selection, checked, groups if options.group else {}, changes)
+    groups = {item.case.name: groups[item.case.name] for item in checked} if options.group else {}
+    return replace(_summary(study, selection, checked, groups, changes), refused=tuple(job.refused))
+
+
+class _SeriesError(InputError):
+    """A DICOM series that cannot be decoded."""
 
 
 class _Steps:
@@ -127,6 +135,21 @@ class _Job:
                 "import scans of another kind into a study of their own"
             )
         self._taken = {name.casefold(): name for name in (case.name for case in study.cases())} if study else {}
+        self.refused: list[tuple[str, str]] = []
+
+    def check_all(self, steps: _Steps) -> list[_Checked]:
+        """Check every scan; series that cannot be decoded are left out and noted in ``refused``."""
+        checked = []
+        for case in self.selection.found.cases:
+            try:
+                checked.append(self.check(case, steps))
+            except _SeriesError as error:
+                self.refused.append((case.name, str(error)))
+        if self.refused and not checked:
+            name, reason = self.refused[0]
+            several = f"none of the {len(self.refused)} series can be decoded, such as {name}: "
+            raise InputError(several * (len(self.refused) > 1) + reason)
+        return checked
 
     def check(self, case: FoundCase, steps: _Steps) -> _Checked:
         """Read a scan and its label in full where they are new; nothing is written."""
@@ -180,7 +203,7 @@ class _Job:
         paths = [images / f"{case.name}_{channel:04d}.nii.gz" for channel in range(len(self.channel_names))]
         there = [(channel, path) for channel, path in enumerate(paths) if path.exists()]
         if there:
-            scan = self.scans.read(case).array
+            scan = self._read(case).array
             for channel, path in there:
                 old = read_volume(path).array[0]
                 if channel >= len(scan) or not np.array_equal(old, scan[channel], equal_nan=True):
@@ -192,8 +215,16 @@ class _Job:
             "rename the scan or import it into another study"
         )
 
+    def _read(self, case: FoundCase) -> Volume:
+        try:
+            return self.scans.read(case)
+        except InputError as error:
+            if case.series is None:
+                raise
+            raise _SeriesError(str(error)) from error
+
     def _check_image(self, case: FoundCase) -> Volume:
-        scan = self.scans.read(case)
+        scan = self._read(case)
         if not self.channel_names:
             self.channel_names = default_channel_names(scan.channels, case.is_raster)
         if scan.channels != len(self.channel_names):

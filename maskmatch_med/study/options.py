@@ -29,6 +29,7 @@ class ImportOptions:
         resample: bring labels on another grid of the same space to their scan's by nearest neighbour.
         frames: which entries of a fourth axis become channels, counted from 0.
         magnitude: read complex values as their magnitude.
+        only: the names of the scans that come in; all where not given.
     """
 
     labels_dir: Path | None = None
@@ -41,6 +42,7 @@ class ImportOptions:
     resample: bool = False
     frames: tuple[int, ...] | None = None
     magnitude: bool = False
+    only: frozenset[str] | None = None
 
     @property
     def channel_names(self) -> tuple[str, ...] | None:
@@ -60,6 +62,7 @@ class ImportSummary:
         labelled: cases that got a label now.
         left_out: scans that stay out: the test part, or not named in the splits.
         notes: what the user should know, in sentences.
+        refused: DICOM series that cannot be decoded, each with the reason.
     """
 
     study: Path
@@ -69,6 +72,7 @@ class ImportSummary:
     labelled: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,13 @@ class Selection:
 
 
 def select(found: Found, options: ImportOptions) -> Selection:
-    """Apply ``splits`` and ``labelled``.
+    """Apply ``only``, ``splits`` and ``labelled``.
 
     Raises:
         InputError: the splits name what the source lacks, or ask for more labels than there are.
     """
+    if options.only is not None:
+        found = replace(found, cases=tuple(case for case in found.cases if case.name in options.only))
     names = [case.name for case in found.cases]
     if options.splits is None:
         if options.labelled is not None:
