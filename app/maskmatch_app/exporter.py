@@ -89,7 +89,9 @@ def _segmentations(root: Path, page: service.StudyPage, format_: Any) -> service
         author=state.author(),
     )
     labels, predictions = service.exportable(root, order)
-    told = f"{labels} labels" + (f" and {predictions} predictions that nobody has accepted" if model else "")
+    told = look.counted(labels, "label")
+    if model:
+        told += f" and {look.counted(predictions, 'prediction')} that nobody has accepted"
     st.caption(f"This export holds {told}.")
     if labels + predictions == 0:
         st.info("Nothing to export yet: label a scan, or choose the predictions of a model.", icon=":material/info:")
@@ -117,7 +119,7 @@ def _folder(root: Path, order: service.ExportOrder) -> None:
     if st.button("Write the folder", icon=":material/folder:", disabled=not given):
         written = _attempt(lambda show: service.export_study(root, Path(given).expanduser(), order, show))
         if written is not None:
-            st.success(f"{len(written)} files written to {look.plain(given)}", icon=":material/check:")
+            st.success(f"{look.counted(len(written), 'file')} written to {look.plain(given)}", icon=":material/check:")
 
 
 def _attempt(verb: Callable[[Callable[[int, int, str], None]], Any]) -> Any:

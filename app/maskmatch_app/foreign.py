@@ -8,7 +8,7 @@ import streamlit as st
 
 from maskmatch_app import failures, look, state, uploads
 from maskmatch_app.shelf import arrived
-from maskmatch_app.uploader import uploader
+from maskmatch_app.uploader import MASKS, uploader
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
@@ -21,7 +21,7 @@ def panel(root: Path, opened: bool) -> None:
             "those of the structures, in their order, or its file names them."
         )
         name = st.text_input("Where do they come from?", "other program", key="masks from", max_chars=60).strip()
-        drop = uploader(state.study_key() or "", state.token())
+        drop = uploader(state.study_key() or "", state.token(), MASKS)
         if drop and arrived(root, drop).is_dir():
             _take_in(root, arrived(root, drop), name)
             uploads.discard(root, drop)
@@ -48,7 +48,7 @@ def _tell() -> None:
     if intake is None:
         return
     if intake.taken:
-        st.success(f"{len(intake.taken)} masks were taken in.", icon=":material/check_circle:")
+        st.success(f"{look.counted(len(intake.taken), 'mask')} taken in.", icon=":material/check_circle:")
     for refusal in intake.refused:
         st.warning(f"**{look.plain(refusal.name)}** stays out: {look.plain(refusal.reason)}", icon=":material/block:")
     for note in intake.notes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from maskmatch_med.errors import (
     InputError,
     MaskMatchError,
     ReadOnlyError,
-    StudyError,
+    not_written,
 )
 
 KEEP_PRIVATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
@@ -31,7 +30,6 @@ _STATUS: tuple[tuple[type[MaskMatchError], int], ...] = (
     (ReadOnlyError, 403),
     (DiskFullError, 507),
     (BusyError, 503),
-    (StudyError, 404),
 )
 Handler = Callable[[Request, Path], Awaitable[Response]]
 
@@ -62,19 +60,33 @@ def guarded(handler: Handler, unusable: int = 404) -> Callable[[Request], Awaita
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not tokens.is_good(bearer or request.query_params.get("token", ""), study):
             return refusal(403, "this page is too old; reload it")
+        root = Shelf.from_environment().path(study)
         try:
-            return _unless_known(request, await handler(request, Shelf.from_environment().path(study)))
+            return _unless_known(request, await handler(request, root))
         except RefusedError as error:
             return refusal(error.status, str(error))
         except MaskMatchError as error:
-            status = next((code for kind, code in _STATUS if isinstance(error, kind)), 400)
-            return refusal(unusable if isinstance(error, InputError) else status, str(error), **_choice(error))
+            return refusal(_status(error, 404, unusable), str(error), **_choice(error))
         except OSError as error:
-            return refusal(507 if error.errno == errno.ENOSPC else 500, str(error.strerror))
+            told = not_written(root, error)
+            return refusal(_status(told, 500), str(told))
         except ClientDisconnect:
             return Response(status_code=400)
 
     return guarded_handler
+
+
+def _status(error: MaskMatchError, otherwise: int, unusable: int = 400) -> int:
+    """What HTTP calls an error.
+
+    Args:
+        error: it.
+        otherwise: for an error of the study that is none of those known.
+        unusable: for what was asked for or sent and cannot be used.
+    """
+    if isinstance(error, InputError):
+        return unusable
+    return next((code for kind, code in _STATUS if isinstance(error, kind)), otherwise)
 
 
 def refusal(status: int, text: str, **more: object) -> Response:

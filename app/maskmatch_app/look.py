@@ -71,7 +71,7 @@ def lost(key: str) -> None:
 def state_cards(page: service.StudyPage) -> None:
     """How many scans are in each state, as numbers and as a bar."""
     states, total = page.states, len(page.scans)
-    cards = [f'<div class="mm-card"><b>{total}</b><span>Scans</span></div>']
+    cards = [f'<div class="mm-card"><b>{total}</b><span>{"Scan" if total == 1 else "Scans"}</span></div>']
     for key, (word, colour) in STATES.items():
         dot = f'<i class="mm-dot" style="background:{colour}"></i>'
         cards.append(f'<div class="mm-card"><b>{states[key]}</b><span>{dot}{word}</span></div>')
@@ -91,6 +91,11 @@ def strip(scans: Sequence[service.ScanEntry]) -> None:
         picture = f'<img loading="lazy" src="{source}" alt="Slices of {name}">'
         tiles.append(f'<div class="mm-scan">{picture}<div>{name}<span>{word}</span></div></div>')
     st.html(f'<div class="mm-strip">{"".join(tiles)}</div>')
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, such as ``1 scan`` and ``12 scans``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def size_of(scan: service.ScanEntry) -> str:

@@ -85,6 +85,8 @@ async def _prediction(request: Request, root: Path) -> Response:
 
 async def _upload(request: Request, root: Path) -> Response:
     """HEAD tells how much has arrived, PUT adds what begins at ``Upload-Offset``, DELETE forgets it."""
+    if request.method == "PUT" and not service.may_write(root):
+        return refusal(403, f"{root.name} may only be read, so nothing can be added to it; check the folder's rights")
     try:
         upload = Upload(
             root,

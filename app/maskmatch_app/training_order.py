@@ -29,15 +29,15 @@ def order(root: Path, outlook: service.TrainingOutlook) -> None:
     """Ask what to train, and queue it."""
     _offered(outlook)
     _unsaved(root, outlook)
+    if outlook.blocked is not None:
+        _blocked(outlook)
+        return
     for warning in outlook.warnings:
         st.warning(look.plain(warning), icon=":material/warning:")
-    if outlook.blocked is not None:
-        st.error(look.plain(outlook.blocked), icon=":material/block:")
-        return
     preset, minutes = _how_long(outlook)
     more = _more(outlook)
     after, go = st.columns([3, 1.3], vertical_alignment="center")
-    left = f" ({outlook.to_predict} scans)" if outlook.to_predict else ""
+    left = f" ({look.counted(outlook.to_predict, 'scan')})" if outlook.to_predict else ""
     more["predict"] = after.toggle(f"Afterwards segment every scan without a complete label{left}", value=True)
     if go.button("Start training", type="primary", icon=":material/play_arrow:", width="stretch"):
         chosen = service.TrainingOrder(preset=preset, minutes=minutes, **more)
@@ -66,8 +66,16 @@ def duration(minutes: float) -> str:
 def _offered(outlook: service.TrainingOutlook) -> None:
     have = f"{outlook.complete} with a complete label, {outlook.partial} in part, {outlook.unlabelled} without"
     st.markdown(f"**What there is to learn from:** {have}.")
-    told = [f"This machine: {outlook.machine}.", *outlook.notes]
+    told = [f"This machine: {outlook.machine}.", *(outlook.notes if outlook.blocked is None else ())]
     st.caption("  \n".join(look.plain(sentence) for sentence in told))
+
+
+def _blocked(outlook: service.TrainingOutlook) -> None:
+    """Why nothing can be trained, and the way to the first label where that is what is missing."""
+    st.info(look.plain(outlook.blocked or ""), icon=":material/info:")
+    unlabelled = outlook.unlabelled and not outlook.complete + outlook.partial
+    if unlabelled and st.button("Label a scan", type="primary", icon=":material/brush:"):
+        st.switch_page("screens/label.py")
 
 
 def _unsaved(root: Path, outlook: service.TrainingOutlook) -> None:
@@ -107,7 +115,7 @@ def _told(offer: service.PresetOffer, minutes: float, scans: int) -> str:
     else:
         told.append("How many steps this machine manages shows with the first training of this kind.")
     if scans and offer.prediction_minutes is not None:
-        told.append(f"Segmenting {scans} scans afterwards takes {duration(offer.prediction_minutes)}.")
+        told.append(f"Segmenting {look.counted(scans, 'scan')} afterwards takes {duration(offer.prediction_minutes)}.")
     return " ".join(told)
 
 

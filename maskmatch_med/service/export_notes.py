@@ -50,8 +50,8 @@ def _segmentations(study: Study, format: str, unjudged: Unjudged, items: Sequenc
     labels = [item.label for item in items if item.label is not None]
     accepted = sum(label.source == "model accepted" for label in labels)
     partial = sum(not label.complete for label in labels)
-    told = f"{len(labels)} labels, {accepted} of them predictions that somebody accepted, {partial} judged in part; "
-    told += f"{len(items) - len(labels)} predictions that nobody has accepted.\n"
+    told = f"Labels: {len(labels)}; of them accepted predictions: {accepted}, judged in part: {partial}. "
+    told += f"Predictions that nobody has accepted: {len(items) - len(labels)}.\n"
     told += "provenance.csv says of each file who made it, when and from what."
     value = unjudged_value(study, format, unjudged)
     if value is None:

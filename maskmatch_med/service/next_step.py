@@ -100,8 +100,11 @@ def _step_to_labels(root: Path, page: StudyPage) -> NextStep | None:
     if begun and (labelled == 0 or total == 1):
         return NextStep("label", f"Go on labelling {begun[0]}", "What was painted so far is kept.", scan=begun[0])
     if labelled == 0:
-        scans = f"None of the {total} scans has" if total > 1 else "The scan does not have"
-        return NextStep("label", "Label the first scan", f"{scans} a label yet; a few are enough.")
+        if total == 1:
+            return NextStep("label", "Label the scan", "The only scan has no label yet.")
+        return NextStep(
+            "label", "Label the first scan", f"None of the {total} scans has a label yet; a few are enough."
+        )
     if total == 1:
         return NextStep("add", "Add more scans", "The only scan has its label; add those that a model shall segment.")
     text = f"1 of {total} scans has a label; a model that learns from two or more is much surer."
@@ -114,7 +117,8 @@ def _step_to_model(page: StudyPage, waiting: int) -> NextStep | None:
     if not page.rounds:
         if waiting:
             return None
-        told = f"{labelled} of {total} scans have a label; training learns from the other {total - labelled} as well."
+        have = "has" if labelled == 1 else "have"
+        told = f"{labelled} of {total} scans {have} a label; training learns from the other {total - labelled} as well."
         return NextStep("train", "Train a model", told if labelled < total else f"All {total} scans have a label.")
     newest = page.rounds[-1]
     new = _new_labels(page, newest)
@@ -143,7 +147,10 @@ def _step_to_end(page: StudyPage) -> NextStep:
     if left:
         told = "1 scan is" if len(left) == 1 else f"{len(left)} scans are"
         return NextStep("label", "Label the rest", f"{told} not labelled in full yet, and nothing waits for review.")
-    return NextStep("export", "Export the results", f"All {len(page.scans)} scans have a complete label.")
+    whole = (
+        f"All {len(page.scans)} scans have a complete label." if len(page.scans) > 1 else "The only scan has its label."
+    )
+    return NextStep("export", "Export the results", whole)
 
 
 def _labelled(page: StudyPage) -> list[ScanEntry]:

@@ -97,7 +97,7 @@ def test_a_new_study_is_made_with_its_first_scans(folder: Path) -> None:
     _press(app, "Take these in")
     page = browse(folder / "Liver 2026")
     assert ([scan.name for scan in page.scans], page.structures) == (["first"], ("liver", "tumour"))
-    assert "1 scans added" in _text(app)
+    assert "1 scan added" in _text(app)
     assert "letter.docx" in _text(app)
     assert not drop.exists()
 
@@ -220,7 +220,7 @@ def test_nothing_can_be_trained_without_a_label(folder: Path, planned_study: Pat
     study = Study.create(folder / "bare", channel_names=("image",), label_names={"background": 0, "a": 1})
     study.add_case("one", next((planned_study / "imagesTr").iterdir()))
     app = _run("train")
-    assert any("No scan has a label yet" in str(error.value) for error in app.error)
+    assert any("No scan has a label yet" in str(one.value) for one in app.info)
     assert "Start training" not in [button.label for button in app.button]
 
 

@@ -112,7 +112,7 @@ def test_quality_is_never_told_on_what_a_model_has_learnt_from(root: Path) -> No
     one, two = [case.name for case in Study.at(root).labelled_cases()]
     _predict(root, "m", (one,))
     app = _open("Quality")
-    assert "1 scans scored" in _text(app)
+    assert "1 scan scored" in _text(app)
     assert "1 which the model learnt from" in _text(app)
     assert set(app.dataframe[1].value["Scan"]) == {two}
     assert float(app.dataframe[1].value["Dice"][0]) == 1

@@ -183,6 +183,6 @@ def test_masks_of_a_folder_come_into_the_queue(root: Path, tmp_path: Path) -> No
     next(one for one in app.text_input if one.label.startswith("Or a folder")).set_value(str(tmp_path / "masks"))
     _press(app, "Take the masks in")
     assert [(item.case, item.model) for item in review_queue(root)] == [(OPEN[0], "nnU-Net")]
-    assert "1 masks were taken in" in _text(app)
+    assert "1 mask taken in" in _text(app)
     assert "note.txt" in _text(app)
     assert _in_view(app) == OPEN[0]

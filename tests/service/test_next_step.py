@@ -76,7 +76,7 @@ def _model(root: Path, tiny_study: Path, name: str, *, labelled: int, validation
 def test_from_nothing_to_the_first_training(bare: Study, tiny_study: Path) -> None:
     assert _told(bare.root) == ("add", "Add scans")
     _add(bare, tiny_study, "one")
-    assert _told(bare.root) == ("label", "Label the first scan")
+    assert _told(bare.root) == ("label", "Label the scan")
     _add(bare, tiny_study, "two", "three", "four")
     draft = open_draft(bare.root, "two")
     labels, judged = draft.labels.copy(), np.zeros(draft.labels.shape, np.bool_)

@@ -3,7 +3,8 @@
 import { Viewer } from "./viewer.js";
 
 const VIEW_KEYS = { z: "axial", y: "coronal", x: "sagittal", a: "axial", c: "coronal", s: "sagittal", m: "multi" };
-const EDITABLE = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=dialog] *";
+const OWN_KEYS = "a[href], button, input, textarea, select, summary, [contenteditable=true], [role=button], [role=tab], [role=option], [role=combobox], [role=dialog] *";
+const PRESSED = ["enter", " "];
 
 export class Desk {
   constructor(root) {
@@ -25,7 +26,7 @@ export class Desk {
     this.find(".desk").addEventListener("keydown", (event) => this.key(event), true);
     this.outside = (event) => {
       const target = event.composedPath()[0];
-      if (!this.find(".desk").contains(target) && !target.matches?.(EDITABLE)) this.key(event);
+      if (!this.find(".desk").contains(target) && !target.closest?.(OWN_KEYS)) this.key(event);
     };
     window.addEventListener("keydown", this.outside, true);
   }
@@ -73,9 +74,9 @@ export class Desk {
 
   key(event) {
     event.stopPropagation();
-    if (event.ctrlKey || event.metaKey || event.altKey || event.composedPath()[0].matches?.("input:not([type=range]), select")) return;
     const target = event.composedPath()[0];
-    if (target.matches?.("button") && ["Enter", " "].includes(event.key)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.matches?.("input:not([type=range]), select")) return;
+    if (target.matches?.("button, input") && PRESSED.includes(event.key.toLowerCase())) return;
     if (target.matches?.("input[type=range]") && /^(Arrow|Page|Home|End)/.test(event.key)) return;
     const act = this.viewer.order && this.acts(event.key.toLowerCase(), event);
     if (!act) return;

@@ -1,17 +1,16 @@
 // What is painted on a scan: a label and "judged" for each voxel, in the order of the file; the steps that lead to it.
+import { boxAround, bytesOf, Change, Spans } from "./runs.js";
 
-// Bits of a box in file order, x fastest, the lowest bit first.
-export function packed(judged) {
-  const bits = new Uint8Array(Math.ceil(judged.length / 8));
-  for (let n = 0; n < judged.length; n += 1) if (judged[n]) bits[n >> 3] |= 1 << (n & 7);
-  return bits;
-}
+const JUDGED = 256;
 
+// From bits in file order, x fastest, the lowest bit first.
 export function unpacked(bits, count) {
   const judged = new Uint8Array(count);
   for (let n = 0; n < count; n += 1) judged[n] = (bits[n >> 3] >> (n & 7)) & 1;
   return judged;
 }
+
+const stateOf = (label, judged) => label + (judged ? JUDGED : 0);
 
 export class Mask {
   constructor(shape, labels, judged) {
@@ -20,68 +19,56 @@ export class Mask {
 
   // A step that gives the voxels a label and a judgement: only what it changes, with what was there before.
   step(voxels, label, judged) {
-    const changed = voxels.filter((n) => this.labels[n] !== label || this.judged[n] !== judged);
-    return this.record(Uint32Array.from(changed), () => label, () => judged);
+    const change = new Change();
+    const is = stateOf(label, judged);
+    const visit = (n) => {
+      const was = stateOf(this.labels[n], this.judged[n]);
+      if (was !== is) change.add(n, was, is);
+    };
+    if (voxels instanceof Spans) voxels.each(visit);
+    else for (let k = 0; k < voxels.length; k += 1) visit(voxels[k]);
+    return change.step();
   }
 
   // A step to other contents of a box.
-  stepTo({ corner, shape }, labels, judged) {
-    const changed = [];
-    const from = [];
-    this.each({ corner, shape }, (n, k) => {
-      if (this.labels[n] !== labels[k] || this.judged[n] !== judged[k]) { changed.push(n); from.push(k); }
+  stepTo(box, labels, judged) {
+    const change = new Change();
+    this.each(box, (n, k) => {
+      const [label, isJudged] = [this.labels[n], this.judged[n]];
+      if (label !== labels[k] || isJudged !== judged[k]) change.add(n, stateOf(label, isJudged), stateOf(labels[k], judged[k]));
     });
-    return this.record(Uint32Array.from(changed), (k) => labels[from[k]], (k) => judged[from[k]]);
+    return change.step();
   }
 
   // A step that marks all of a box as judged.
   stepJudged(box) {
-    const changed = [];
-    this.each(box, (n) => { if (!this.judged[n]) changed.push(n); });
-    return this.record(Uint32Array.from(changed), (k) => this.labels[changed[k]], () => 1);
-  }
-
-  record(voxels, label, judged) {
-    const step = { voxels, before: new Uint8Array(voxels.length), after: new Uint8Array(voxels.length), was: new Uint8Array(voxels.length), is: new Uint8Array(voxels.length) };
-    for (let k = 0; k < voxels.length; k += 1) {
-      [step.before[k], step.was[k]] = [this.labels[voxels[k]], this.judged[voxels[k]]];
-      [step.after[k], step.is[k]] = [label(k), judged(k)];
-    }
-    return step;
+    const change = new Change();
+    this.each(box, (n) => { if (!this.judged[n]) change.add(n, this.labels[n], this.labels[n] + JUDGED); });
+    return change.step();
   }
 
   // Take a step, or take it back. Gives the box that changed; null where nothing did.
-  apply({ voxels, before, after, was, is }, back = false) {
-    const [labels, judged] = back ? [before, was] : [after, is];
-    for (let k = 0; k < voxels.length; k += 1) {
-      this.labels[voxels[k]] = labels[k];
-      this.judged[voxels[k]] = judged[k];
+  apply(step, back = false) {
+    const { starts, lengths } = step;
+    const states = back ? step.before : step.after;
+    for (let k = 0; k < starts.length; k += 1) {
+      const end = starts[k] + lengths[k];
+      this.labels.fill(states[k] & 255, starts[k], end);
+      this.judged.fill(states[k] >> 8, starts[k], end);
     }
-    return this.boxAround(voxels);
-  }
-
-  boxAround(voxels) {
-    if (!voxels.length) return null;
-    const [nx, ny] = this.shape;
-    const low = [...this.shape];
-    const high = [-1, -1, -1];
-    for (const n of voxels) {
-      const at = [n % nx, Math.floor(n / nx) % ny, Math.floor(n / (nx * ny))];
-      for (let a = 0; a < 3; a += 1) {
-        if (at[a] < low[a]) low[a] = at[a];
-        if (at[a] > high[a]) high[a] = at[a];
-      }
-    }
-    return { corner: low, shape: high.map((n, a) => n - low[a] + 1) };
+    return boxAround(this.shape, step);
   }
 
   // What a box holds, as it is sent: its labels, then its judged bits.
   read(box) {
     const count = box.shape[0] * box.shape[1] * box.shape[2];
     const labels = new Uint8Array(count);
-    const judged = new Uint8Array(count);
-    this.each(box, (n, k) => { labels[k] = this.labels[n]; judged[k] = this.judged[n]; });
-    return { ...box, labels, bits: packed(judged) };
+    const bits = new Uint8Array(Math.ceil(count / 8));
+    this.each(box, (n, k) => {
+      labels[k] = this.labels[n];
+      if (this.judged[n]) bits[k >> 3] |= 1 << (k & 7);
+    });
+    return { ...box, labels, bits };
   }
 
   // Write what a box holds, without a step. For strokes that a browser kept.
@@ -109,17 +96,6 @@ export const around = (one, other) => {
   return { corner, shape };
 };
 
-// Several steps as one, for a stroke that was painted piece by piece.
-export function joined(steps) {
-  const join = (name, kind) => {
-    const whole = new kind(steps.reduce((sum, step) => sum + step[name].length, 0));
-    let at = 0;
-    for (const step of steps) { whole.set(step[name], at); at += step[name].length; }
-    return whole;
-  };
-  return { voxels: join("voxels", Uint32Array), ...Object.fromEntries(["before", "after", "was", "is"].map((name) => [name, join(name, Uint8Array)])) };
-}
-
 // The way back and forth: as many steps as fit the memory, and at least 100 of usual size.
 export class Steps {
   constructor(bytes = 512e6) {
@@ -127,11 +103,11 @@ export class Steps {
   }
 
   add(step) {
-    if (!step.voxels.length) return;
+    if (!step.starts.length) return;
     this.undone = [];
     this.done.push(step);
-    let held = this.done.reduce((sum, one) => sum + 8 * one.voxels.length, 0);
-    while (held > this.limit && this.done.length > 1) held -= 8 * this.done.shift().voxels.length;
+    let held = this.done.reduce((sum, one) => sum + bytesOf(one), 0);
+    while (held > this.limit && this.done.length > 1) held -= bytesOf(this.done.shift());
   }
 
   // The step to take back, or null.

@@ -1,6 +1,7 @@
 // Pointers on the picture: mouse, pen or finger become strokes on the grid of the file. A stroke stays on the plane that it
 // began on, also where the pointer leaves the canvas.
-import { around, joined } from "./mask.js";
+import { around } from "./mask.js";
+import { joined } from "./runs.js";
 import { brush, bucket, ellipse, polygon, rectangle, within } from "./strokes.js";
 
 const BRUSHES = ["brush", "eraser", "background"];

@@ -1,6 +1,8 @@
 // What a stroke covers. Pure functions on a grid {shape, spacing} in the order of the file; each returns the numbers of
 // the voxels, x + X * (y + Y * z). Places are [x, y, z] in voxels. `axis` is the file axis across the plane painted on.
 
+import { Spans } from "./runs.js";
+
 const others = (axis) => [0, 1, 2].filter((a) => a !== axis);
 export const numberOf = (shape, [x, y, z]) => x + shape[0] * (y + shape[1] * z);
 
@@ -95,26 +97,38 @@ export function ellipse(grid, axis, a, b) {
 // `allowed(number)` holds. Within its slice, or in the whole scan where `axis` is null.
 export function bucket(grid, axis, seed, key, allowed) {
   const [nx, ny, nz] = grid.shape;
+  const found = new Spans();
   const start = numberOf(grid.shape, seed);
   const wanted = key(start);
-  if (!allowed(start)) return [];
   const seen = new Uint8Array(nx * ny * nz);
-  const found = [start];
-  seen[start] = 1;
-  const visit = (n) => {
-    if (!seen[n] && key(n) === wanted && allowed(n)) {
-      seen[n] = 1;
-      found.push(n);
+  const holds = (n) => !seen[n] && key(n) === wanted && allowed(n);
+  const begun = [start];
+  // Rows of the scan are filled from end to end; of the rows beside them only where each stretch begins is noted.
+  const look = (first, last) => {
+    let isIn = false;
+    for (let n = first; n <= last; n += 1) {
+      const now = holds(n);
+      if (now && !isIn) begun.push(n);
+      isIn = now;
     }
   };
-  for (let at = 0; at < found.length; at += 1) {
-    const n = found[at];
-    const x = n % nx;
-    const y = Math.floor(n / nx) % ny;
-    const z = Math.floor(n / (nx * ny));
-    if (axis !== 0) { if (x > 0) visit(n - 1); if (x < nx - 1) visit(n + 1); }
-    if (axis !== 1) { if (y > 0) visit(n - nx); if (y < ny - 1) visit(n + nx); }
-    if (axis !== 2) { if (z > 0) visit(n - nx * ny); if (z < nz - 1) visit(n + nx * ny); }
+  while (begun.length) {
+    const n = begun.pop();
+    if (!holds(n)) continue;
+    const row = n - (n % nx);
+    let [first, last] = [n, n];
+    if (axis !== 0) {
+      while (first > row && holds(first - 1)) first -= 1;
+      while (last < row + nx - 1 && holds(last + 1)) last += 1;
+    }
+    seen.fill(1, first, last + 1);
+    found.add(first, last - first + 1);
+    const y = (row / nx) % ny;
+    const z = Math.floor(row / (nx * ny));
+    if (axis !== 1 && y > 0) look(first - nx, last - nx);
+    if (axis !== 1 && y < ny - 1) look(first + nx, last + nx);
+    if (axis !== 2 && z > 0) look(first - nx * ny, last - nx * ny);
+    if (axis !== 2 && z < nz - 1) look(first + nx * ny, last + nx * ny);
   }
   return found;
 }

@@ -7,7 +7,8 @@ export default function ({ parentElement, data, setTriggerValue }) {
   table.classList.toggle("with-models", data.models);
   find("tbody").replaceChildren(...data.rows.map((row) => line(row, ask)));
   const last = data.first + data.rows.length - 1;
-  const of = data.found === data.total ? `${data.total} scans` : `${data.found} found among ${data.total} scans`;
+  const noun = data.total === 1 ? "scan" : "scans";
+  const of = data.found === data.total ? `${data.total} ${noun}` : `${data.found} found among ${data.total} ${noun}`;
   find(".range").textContent = data.rows.length === data.found ? of : `${data.first} to ${last} of ${of}`;
   const back = find(".back"), on = find(".on");
   back.hidden = on.hidden = data.rows.length === data.found;

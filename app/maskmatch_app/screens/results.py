@@ -39,7 +39,7 @@ def volumes(root: Path, page: service.StudyPage) -> None:
     model = st.selectbox(
         "Measured on",
         [None, *models],
-        format_func=lambda one: "the labels of now" if one is None else f"predictions of {one}",
+        format_func=lambda one: "the current labels" if one is None else f"predictions of {one}",
     )
     found = measured(root, service.study_stamp(root), model)
     if not found:
@@ -56,7 +56,9 @@ def volumes(root: Path, page: service.StudyPage) -> None:
         )
     partial = sum(not one.complete for one in found) // max(1, len(page.structures))
     if partial:
-        st.caption(f"{partial} of these scans are judged in part: of their structures there may be more.")
+        st.caption(
+            f"{look.counted(partial, 'scan is', 'scans are')} judged only in part, so their true volumes may be larger."
+        )
     st.dataframe(table(found), hide_index=True, height="auto" if len(found) < 60 else 460)
     st.download_button(
         "These volumes as CSV",
@@ -87,7 +89,10 @@ def scores_of(root: Path, references: str) -> list[service.ModelScores]:
     place = Path(references).expanduser() if references else None
     waiting = service.scores_pending(root, place)
     if waiting > _AT_ONCE:
-        st.info(f"{waiting} segmentations are not scored yet; that can take minutes.", icon=":material/timer:")
+        st.info(
+            f"{look.counted(waiting, 'segmentation is', 'segmentations are')} not scored yet; that can take minutes.",
+            icon=":material/timer:",
+        )
         if not st.button("Score them", type="primary", icon=":material/straighten:"):
             return []
     if waiting:
@@ -112,7 +117,7 @@ def quality(root: Path) -> None:
     st.caption("Never on labels that a model has learnt from, nor on predictions that were accepted as labels.")
     for one in scores:
         left = "; ".join(f"{count} {why}" for why, count in one.left_out.items())
-        held = f"{len(one.cases)} scans scored" + (f". Left out: {left}" if left else "")
+        held = f"{look.counted(len(one.cases), 'scan')} scored" + (f". Left out: {left}" if left else "")
         st.markdown(f"**{look.plain(one.model)}** · {look.plain(held)}")
     if not any(one.rows for one in scores):
         if scores:
@@ -173,9 +178,7 @@ def rounds(root: Path, page: service.StudyPage) -> None:
             "No scan is scored for every model, so they cannot be compared on the same scans.", icon=":material/info:"
         )
     else:
-        st.caption(
-            f"On the {len(cases)} scans that every model is scored on; none of them has learnt from their labels."
-        )
+        st.caption(f"On the {look.counted(len(cases), 'scan')} that every model is scored on and none has learnt from.")
         st.vega_lite_chart(spec=plots.rounds(usable, cases, page.structures), width="stretch")
     changes = service.differences(usable)
     if changes:

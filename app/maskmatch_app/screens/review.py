@@ -204,7 +204,7 @@ head.title("Review", anchor=False)
 segmented = sum(bool(scan.predicted_by) for scan in study.scans)
 if items:
     done = segmented - len(items)
-    count.progress(done / segmented, f"{done} of {segmented} segmentations are decided, {len(items)} wait")
+    count.progress(done / segmented, f"{done} of {look.counted(segmented, 'segmentation')} decided, {len(items)} to go")
 if said := state.said_in_review():
     st.toast(look.plain(said), icon=":material/check_circle:")
 look.read_only(root)

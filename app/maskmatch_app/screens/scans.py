@@ -63,11 +63,16 @@ def unfinished(root: Path) -> None:
 def tell(intake: service.Intake) -> None:
     """What the last drop brought."""
     if intake.added:
-        st.success(f"{len(intake.added)} scans added: {listed(intake.added)}", icon=":material/check_circle:")
+        st.success(
+            f"{look.counted(len(intake.added), 'scan')} added: {listed(intake.added)}", icon=":material/check_circle:"
+        )
     if intake.labelled:
         st.success(f"{len(intake.labelled)} came with a label.", icon=":material/check_circle:")
     if intake.unchanged:
-        st.info(f"{len(intake.unchanged)} were here already: {listed(intake.unchanged)}", icon=":material/info:")
+        st.info(
+            f"{look.counted(len(intake.unchanged), 'scan')} here already: {listed(intake.unchanged)}",
+            icon=":material/info:",
+        )
     for refusal in intake.refused:
         st.warning(f"**{look.plain(refusal.name)}** stays out: {look.plain(refusal.reason)}", icon=":material/block:")
     for note in intake.notes:

@@ -98,7 +98,7 @@ def waits(job: service.JobState) -> None:
     if job.waits_for:
         st.caption(f"Waits for the study {look.plain(job.waits_for)}: one study at a time uses this machine.")
     else:
-        st.caption("Starts in a moment." if not job.ahead else f"Starts after {job.ahead} other.")
+        st.caption("Starts in a moment." if not job.ahead else f"Starts after {look.counted(job.ahead, 'other job')}.")
 
 
 def told(lines: list[dict[str, object]]) -> None:

@@ -18,17 +18,28 @@ def _component() -> Any:
     return st.components.v2.component("maskmatch.uploader", html=html, css=css, js=js)
 
 
-def uploader(study: str, token: str) -> str:
+SCANS = (
+    "Drop scans here",
+    "NIfTI, DICOM folders or zip archives, NRRD, MetaImage, MGH, pictures, with or without masks beside them",
+)
+"""What stands on the zone for scans: what to do, and what may come."""
+MASKS = ("Drop masks here", "NIfTI, NRRD, .seg.nrrd, DICOM-SEG, MetaImage, MGH or pictures; each named as its scan")
+"""What stands on the zone for masks of scans that the study has."""
+
+
+def uploader(study: str, token: str, words: tuple[str, str] = SCANS) -> str:
     """Show where files are dropped.
 
     Args:
         study: the study they are for.
         token: for its routes.
+        words: what stands on the zone.
 
     Returns:
         The name of the drop that has just arrived, all of it that can; empty until then.
     """
-    result = _component()(key=f"uploader {study}", data={"study": study, "token": token}, on_arrived_change=_nothing)
+    data = {"study": study, "token": token, "title": words[0], "accepts": words[1]}
+    result = _component()(key=f"uploader {words[0]} {study}", data=data, on_arrived_change=_nothing)
     return str(result.arrived or "")
 
 

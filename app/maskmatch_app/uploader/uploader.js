@@ -14,6 +14,9 @@ export default function (component) {
     desks.set(parentElement, desk);
   }
   desk.data = data;
+  desk.find(".big").textContent = data.title;
+  desk.find(".soft").textContent = data.accepts;
+  desk.find(".zone").setAttribute("aria-label", `${data.title}, or choose files`);
   desk.arrived = (drop) => setTriggerValue("arrived", drop);
   desk.remind();
 }
@@ -82,12 +85,12 @@ class Desk {
     window.removeEventListener("beforeunload", this.leaving);
     this.find(".cancel").hidden = true;
     if (stopped) {
-      this.show(`Stopped; ${whole} of ${count} files had arrived and wait`);
+      this.show(`Stopped; ${whole} of ${count} ${count === 1 ? "file" : "files"} had arrived`);
       this.remind();
       return;
     }
     this.keep(null);
-    this.show(whole ? `${whole} of ${count} files have arrived` : "No file has arrived");
+    this.show(whole ? `${whole} of ${count} ${count === 1 ? "file has" : "files have"} arrived` : "No file has arrived");
     if (whole) this.arrived(this.drop);
   }
 
