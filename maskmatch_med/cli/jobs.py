@@ -41,8 +41,11 @@ def list_(study: StudyPath) -> None:
     if not jobs:
         typer.echo(f"{study}: nothing has been started yet")
         return
-    rows = [(job.id, job.title, job.status, _progress(job), _clock(job.started), _clock(job.ended)) for job in jobs]
-    print_rows(f"Jobs of {study}", rows, ("job", "work", "state", "", "started", "ended"))
+    rows = [(job.id, job.title, job.status, _clock(job.started), _clock(job.ended)) for job in jobs]
+    print_rows(f"Jobs of {study}", rows, ("job", "work", "state", "started", "ended"))
+    for job in jobs:
+        if told := _progress(job):
+            typer.echo(f"{job.id}: {told}")
 
 
 def pause(study: StudyPath, job: JobId = None) -> None:
@@ -108,11 +111,15 @@ def _told(study: StudyPath, job: JobState, words: str, then: str) -> None:
 
 def _progress(job: JobState) -> str:
     if job.status == "waiting":
-        return f"waits for {job.waits_for}" if job.waits_for else f"after {job.ahead} other" if job.ahead else "next"
+        return f"waits for {job.waits_for}" if job.waits_for else _behind(job.ahead)
     if job.status == "running":
         left = f", {job.minutes_left:.1f} min left" if job.minutes_left is not None else ""
         return f"{job.doing} {job.share or 0:.0%}{left}"
     return job.message
+
+
+def _behind(ahead: int) -> str:
+    return f"starts after {ahead} other job{'' if ahead == 1 else 's'}" if ahead else "starts next"
 
 
 def _clock(moment: str | None) -> str:

@@ -36,6 +36,19 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_a_training_that_waits_is_listed_paused_resumed_and_stopped(tiny_study, capsys):
+    study = str(tiny_study)
+    order = TrainingOrder(method="supervised", minutes=30, device="cpu", predict=False)
+    first, second = (service.queue_training(tiny_study, order) for _ in range(2))
+    assert f"{second.id}: starts after 1 other job" in said(capsys, "list", study).splitlines()
+    assert f"{second.id} is paused" in said(capsys, "pause", study, second.id)
+    assert f"{second.id} goes on when its turn comes" in said(capsys, "resume", study)
+    assert f"{second.id} is stopped" in said(capsys, "stop", study, second.id)
+    said(capsys, "stop", study, first.id)
+    wait(tiny_study, first.id, "stopped")
+
+
+@pytest.mark.proof
 def test_a_training_is_listed_paused_resumed_stopped_and_read(tiny_study, capsys):
     study = str(tiny_study)
     assert "nothing has been started yet" in said(capsys, "list", study)
