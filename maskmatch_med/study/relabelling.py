@@ -247,6 +247,8 @@ def _renumber_draft(root: Path, folder: Path, change: Relabelling) -> None:
         judged=judged,
         parent=parent,
         revision=draft.revision + 1,
+        window="",  # what a window painted before is in the numbers of before
+        since=draft.revision + 1,
     )
     entry = drafting.whole(moved)
     journal.start([replace(entry, header=entry.header | {"relabelling": change.id})])

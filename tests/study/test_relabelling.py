@@ -9,7 +9,17 @@ import pytest
 
 from maskmatch_med import service
 from maskmatch_med.errors import ConflictError, InputError, LabelsInUseError
-from maskmatch_med.study import Drafts, LabelDefinition, Study, define_labels, relabelling
+from maskmatch_med.study import (
+    Box,
+    Drafts,
+    LabelDefinition,
+    OpenedDrafts,
+    Painter,
+    Painting,
+    Study,
+    define_labels,
+    relabelling,
+)
 from maskmatch_med.volume import Geometry, Volume
 
 SHAPE = (5, 4, 3)
@@ -84,6 +94,17 @@ def test_reordering_keeps_the_meaning_of_labels_and_drafts(study):
     restored = service.restore_version(study.root, "x", "0001")
     np.testing.assert_array_equal(now(study, "x"), before["x"])
     assert (restored.version, restored.parent) == ("0003", "0001")
+
+
+def test_a_window_of_before_may_not_go_on_in_the_old_numbers(study):
+    drafts, window, ones = Drafts(study), "window-one-0001", np.ones((1, 1, 1), np.uint8)
+    box = Box((0, 0, 0), ones, ones > 0)
+    seen = Painting(drafts, OpenedDrafts()).save("z", drafts.open("z").revision, box, Painter("eve", window)).revision
+    define_labels(study, keep("vessel", "liver", "tumor"))
+    opened = Drafts(Study.open(study.root))
+    with pytest.raises(ConflictError):
+        Painting(opened, OpenedDrafts()).save("z", seen, Box((1, 0, 0), ones, ones > 0), Painter("eve", window))
+    assert opened.open("z").labels[0, 0, 0] == 2
 
 
 def test_removing_a_painted_class_asks(study):

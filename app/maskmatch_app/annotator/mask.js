@@ -33,9 +33,11 @@ export class Mask {
   // A step to other contents of a box.
   stepTo(box, labels, judged) {
     const change = new Change();
-    this.each(box, (n, k) => {
-      const [label, isJudged] = [this.labels[n], this.judged[n]];
-      if (label !== labels[k] || isJudged !== judged[k]) change.add(n, stateOf(label, isJudged), stateOf(labels[k], judged[k]));
+    this.rows(box, (start, from, width) => {
+      for (let n = start, k = from; n < start + width; n += 1, k += 1) {
+        const [label, isJudged] = [this.labels[n], this.judged[n]];
+        if (label !== labels[k] || isJudged !== judged[k]) change.add(n, stateOf(label, isJudged), stateOf(labels[k], judged[k]));
+      }
     });
     return change.step();
   }
@@ -43,7 +45,11 @@ export class Mask {
   // A step that marks all of a box as judged.
   stepJudged(box) {
     const change = new Change();
-    this.each(box, (n) => { if (!this.judged[n]) change.add(n, this.labels[n], this.labels[n] + JUDGED); });
+    this.rows(box, (start, from, width) => {
+      for (let n = start; n < start + width; n += 1) {
+        if (!this.judged[n]) change.add(n, this.labels[n], this.labels[n] + JUDGED);
+      }
+    });
     return change.step();
   }
 
@@ -51,7 +57,8 @@ export class Mask {
   apply(step, back = false) {
     const { starts, lengths } = step;
     const states = back ? step.before : step.after;
-    for (let k = 0; k < starts.length; k += 1) {
+    for (let rank = 0; rank < starts.length; rank += 1) {
+      const k = back ? starts.length - 1 - rank : rank;
       const end = starts[k] + lengths[k];
       this.labels.fill(states[k] & 255, starts[k], end);
       this.judged.fill(states[k] >> 8, starts[k], end);
@@ -64,9 +71,9 @@ export class Mask {
     const count = box.shape[0] * box.shape[1] * box.shape[2];
     const labels = new Uint8Array(count);
     const bits = new Uint8Array(Math.ceil(count / 8));
-    this.each(box, (n, k) => {
-      labels[k] = this.labels[n];
-      if (this.judged[n]) bits[k >> 3] |= 1 << (k & 7);
+    this.rows(box, (start, from, width) => {
+      labels.set(this.labels.subarray(start, start + width), from);
+      for (let n = start, k = from; n < start + width; n += 1, k += 1) if (this.judged[n]) bits[k >> 3] |= 1 << (k & 7);
     });
     return { ...box, labels, bits };
   }
@@ -77,14 +84,18 @@ export class Mask {
     this.each({ corner, shape }, (n, k) => { this.labels[n] = labels[k]; this.judged[n] = judged[k]; });
   }
 
-  each({ corner, shape }, visit) {
+  each(box, visit) {
+    this.rows(box, (start, from, width) => {
+      for (let k = 0; k < width; k += 1) visit(start + k, from + k);
+    });
+  }
+
+  // The rows of a box: the number of their first voxel, its place within the box, and how many voxels follow.
+  rows({ corner, shape }, visit) {
     const [nx, ny] = this.shape;
-    let k = 0;
+    let from = 0;
     for (let z = corner[2]; z < corner[2] + shape[2]; z += 1) {
-      for (let y = corner[1]; y < corner[1] + shape[1]; y += 1) {
-        const row = nx * (y + ny * z);
-        for (let x = corner[0]; x < corner[0] + shape[0]; x += 1, k += 1) visit(row + x, k);
-      }
+      for (let y = corner[1]; y < corner[1] + shape[1]; y += 1, from += shape[0]) visit(corner[0] + nx * (y + ny * z), from, shape[0]);
     }
   }
 }
