@@ -17,6 +17,8 @@ _TERMS = {
     "loss_mean_teacher": ("mean teacher", "#d55e00"),
 }
 """Of each loss its word and a colour that colour-blind people tell from the others."""
+_LEGEND = {"padding": 0, "offset": 4, "labelLimit": 240, "labelFontSize": 12, "labelColor": "#4d6369", "symbolSize": 60}
+_AXIS = {"labelColor": "#4d6369", "titleColor": "#4d6369", "titleFontSize": 12}
 _SHARES = {"val_dice": ("validation Dice", "#0b6e75"), "confident": ("confident pseudo-labels", "#e69f00")}
 
 
@@ -35,7 +37,7 @@ def curves(model: str, lines: Sequence[Mapping[str, Any]]) -> None:
     shares = thinned(lines, _SHARES)
     with right:
         if shares["minutes"]:
-            _plot(f"shares of {model}", "Validation Dice, confident pseudo-labels", shares, _SHARES, top=1.0)
+            _plot(f"shares of {model}", "Dice and confidence", shares, _SHARES, top=1.0)
         else:
             st.caption(
                 "The share of confident pseudo-labels appears when the training turns to the unlabelled scans, the "
@@ -71,6 +73,7 @@ def _plot(
         "title": {"text": title, "anchor": "start", "fontSize": 13, "fontWeight": 600},
         "mark": {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 16}},
         "height": _HEIGHT,
+        "config": {"axis": _AXIS},
         "encoding": {
             "x": {"field": "minutes", "type": "quantitative", "title": "minutes"},
             "y": {"field": "value", "type": "quantitative", "title": None, **scale},
@@ -78,7 +81,7 @@ def _plot(
                 "field": "what",
                 "type": "nominal",
                 "scale": colours,
-                "legend": {"title": None, "orient": "top", "columns": 2, "padding": 0, "offset": 4, "labelLimit": 240},
+                "legend": {"title": None, "orient": "top", "columns": 2, **_LEGEND},
             },
         },
     }

@@ -106,7 +106,7 @@ def _download(root: Path, order: service.ExportOrder) -> None:
         if made is not None:
             state.keep_download(root, order, made)
     if made is None:
-        st.caption("A zip is written; it stays for a day.")
+        st.caption("A zip is written; it stays for a day. Keep this page open until it is ready: a reload begins anew.")
         return
     address = escape(state.api("exports", made.key, made.name), quote=True)
     name = escape(made.name, quote=True)

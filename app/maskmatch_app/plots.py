@@ -8,7 +8,7 @@ from typing import Any
 
 from maskmatch_med import service
 
-_QUIET, _LOUD = "#0b6e75", "#d55e00"
+_QUIET, _LOUD, _LOUD_TEXT = "#0b6e75", "#d55e00", "#a84300"
 _COLOURS = ["#0b6e75", "#e69f00", "#56b4e9", "#d55e00", "#8b6fc0", "#4d6369"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 _ABREAST = 4
@@ -16,18 +16,21 @@ _ABREAST = 4
 
 def distribution(found: Sequence[service.ScanVolume], unit: str) -> dict[str, Any]:
     """The volumes of each structure on a scale of its own: a dot a scan, the box from quarter to quarter."""
+    tops = _tops(found)
     rows = [
         {
             "scan": one.case,
             "structure": one.structure,
             "amount": one.amount,
+            "at": min(one.amount, tops[one.structure]),
+            "beyond": f"▲ {one.amount:.3g}" if one.amount > tops[one.structure] else "",
             "kind": "far from the others" if one.outlier else "as the others" if one.complete else "judged in part",
             "place": _scatter(rank),
         }
         for rank, one in enumerate(found)
     ]
     kinds = {"domain": ["as the others", "far from the others", "judged in part"]}
-    value = {"field": "amount", "type": "quantitative", "title": unit, "scale": {"zero": False, "nice": True}}
+    value = {"field": "at", "type": "quantitative", "title": unit, "scale": {"zero": False, "nice": True}}
     box = {
         "transform": [{"filter": "datum.kind != 'judged in part'"}],
         "mark": {"type": "boxplot", "extent": 1.5, "size": 44, "outliers": False, "color": "#b9cdd1", "opacity": 0.7},
@@ -56,13 +59,36 @@ def distribution(found: Sequence[service.ScanVolume], unit: str) -> dict[str, An
             ],
         },
     }
+    beyond = {
+        "transform": [{"filter": "datum.beyond != ''"}],
+        "mark": {"type": "text", "dy": -12, "fontSize": 12, "color": _LOUD_TEXT},
+        "encoding": {"y": value, "text": {"field": "beyond"}},
+    }
     return {
         "data": {"values": rows},
         "facet": {"field": "structure", "type": "nominal", "title": None, "header": {"labelFontSize": 13}},
         "columns": _ABREAST,
-        "spec": {"width": 190, "height": 230, "layer": [box, dots]},
+        "spec": {"width": 190, "height": 230, "layer": [box, dots, beyond]},
         "resolve": {"scale": {"y": "independent"}},
     }
+
+
+def cut_off(found: Sequence[service.ScanVolume]) -> int:
+    """How many dots of :func:`distribution` stand at the upper edge, below their value."""
+    tops = _tops(found)
+    return sum(one.amount > tops[one.structure] for one in found)
+
+
+def _tops(found: Sequence[service.ScanVolume]) -> dict[str, float]:
+    """Of each structure the largest value that is drawn in its place, so that one far scan does not flatten the rest.
+
+    It is the largest value that is no outlier and a span of those above it; there is no end where none is usual.
+    """
+    tops = {}
+    for name in {one.structure for one in found}:
+        usual = [one.amount for one in found if one.structure == name and not one.outlier]
+        tops[name] = max(usual) + (max(usual) - min(usual) or max(usual)) if usual else math.inf
+    return tops
 
 
 def agreement(scores: Sequence[service.ModelScores]) -> dict[str, Any]:

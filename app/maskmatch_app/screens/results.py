@@ -47,6 +47,10 @@ def volumes(root: Path, page: service.StudyPage) -> None:
         return
     unit = "area, pixels" if found[0].unit == "px" else "volume, ml"
     st.vega_lite_chart(spec=plots.distribution(found, unit), width="stretch")
+    if cut := plots.cut_off(found):
+        st.caption(
+            f"▲ {look.counted(cut, 'value is', 'values are')} too large for the plot and drawn at its upper edge."
+        )
     far = sorted({one.case for one in found if one.outlier})
     if far:
         names = ", ".join(far[:6]) + (f" and {len(far) - 6} more" if len(far) > 6 else "")

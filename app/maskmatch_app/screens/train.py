@@ -73,9 +73,9 @@ def in_focus(jobs: list[service.JobState]) -> service.JobState | None:
 def head(root: Path, job: service.JobState) -> None:
     """The title of a job, how it stands, and what can be done to it now."""
     word, colour = _STATUS[job.status]
-    title, doors = st.columns([3, 2], vertical_alignment="center")
+    title, doors = st.columns([1, 1], vertical_alignment="center")
     title.markdown(f"**{look.plain(job.title)}** :{colour}-badge[{word}] {when(job.started or job.queued)}")
-    with doors.container(horizontal=True, horizontal_alignment="right"):
+    with doors.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
         if job.status in _ACTIVE:
             if st.button("Pause", key=f"pause {job.id}", icon=":material/pause:"):
                 attempt(lambda: service.pause_job(root, job.id))
