@@ -78,9 +78,7 @@ def grow(
     Raises:
         InputError: there is no stroke to grow from, no such slice, or a limit outside 0 to 1.
     """
-    if not 0 <= options.limit <= 1:
-        raise InputError(f"the limit of growing lies from 0 to 1, got {options.limit}")
-    place = _box_around(strokes, spacing_mm, options)
+    place = box_around(strokes, spacing_mm, options)
     seeds, walls = strokes[place], others[place]
     local = np.nan_to_num(np.stack([channel[place] for channel in image]).astype(np.float32), posinf=0.0, neginf=0.0)
     factors = _factors(seeds.shape)
@@ -96,7 +94,14 @@ def grow(
     return place, (chance > _SURE * (1 - options.limit)) & ~seeds & ~walls
 
 
-def _box_around(strokes: Mask, spacing_mm: tuple[float, float, float], options: GrowOptions) -> Place:
+def box_around(strokes: Mask, spacing_mm: tuple[float, float, float], options: GrowOptions) -> Place:
+    """The box that growing from strokes looks at: what they span and a margin; cut out, it is its own box.
+
+    Raises:
+        InputError: there is no stroke, no such slice, or a limit outside 0 to 1.
+    """
+    if not 0 <= options.limit <= 1:
+        raise InputError(f"the limit of growing lies from 0 to 1, got {options.limit}")
     area = [slice(0, n) for n in strokes.shape]
     if options.slice_axis is not None:
         axis, index = options.slice_axis, options.slice_index

@@ -26,7 +26,17 @@ from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
-from maskmatch_med.io.blocks import BROKEN, Block, check_promise, four_axes, is_gzip, opened, read_block, reason
+from maskmatch_med.io.blocks import (
+    BROKEN,
+    Block,
+    check_promise,
+    four_axes,
+    is_gzip,
+    opened,
+    read_block,
+    read_slab,
+    reason,
+)
 from maskmatch_med.io.formats import Header, ReadOptions, StoredScan, check_file, looks_like, strip_extension
 from maskmatch_med.io.labels import LabelMap, as_uint8
 from maskmatch_med.volume import Array, Geometry
@@ -71,6 +81,22 @@ def read(path: Path, options: ReadOptions = _PLAIN) -> StoredScan:
     if not block.path.is_file():
         raise InputError(f"{path} has no voxels beside it: the file {block.path.name} is missing; copy it there")
     return StoredScan(read_block(block, options), found)
+
+
+def read_part(path: Path, place: tuple[slice, slice, slice]) -> Array:
+    """Read a box of the first volume of a NIfTI file, and no more of the file than lies before the end of the box.
+
+    Args:
+        path: the file.
+        place: the box in voxels of the file, each slice with its start and stop.
+
+    Returns:
+        (A, B, C) numbers, as :func:`read` gives them.
+
+    Raises:
+        InputError: missing, damaged, or complex.
+    """
+    return read_slab(_parse(path)[1], place[2].start, place[2].stop)[place[0], place[1]]
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -163,7 +189,7 @@ def write_shown(path: Path, array: Array, geometry: Geometry) -> None:
     step = (high - low) / _STEPS
     most = np.percentile(array.ravel(order="K")[:: max(1, array.size // 1_000_000)], (1, 99))
     if kind is not np.float32 or not 0 < step <= (most[1] - most[0]) / 500:
-        _write(path, array.astype(kind), geometry, quick=True)
+        _write(path, array.astype(kind, copy=False), geometry, quick=True)
         return
     whole = np.rint((array - low) / step - _STEPS // 2).astype(np.int16)
     _write(path, whole, geometry, quick=True, scale=(step, low + step * (_STEPS // 2)))
@@ -185,7 +211,7 @@ def write_colour(path: Path, colours: NDArray[np.uint8], geometry: Geometry) -> 
 
 
 def _narrowest(array: Array) -> type[np.generic]:
-    if not np.isfinite(array).all() or not np.array_equal(array, np.rint(array)):
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and np.array_equal(array, np.rint(array))):
         return np.float32
     low, high = float(array.min()), float(array.max())
     kinds: tuple[type[np.integer[Any]], ...] = (np.uint8, np.int16, np.uint16)

@@ -5,15 +5,15 @@ Both give a proposal and keep nothing; who paints applies and saves it as any st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmatch_med.editing import GrowOptions, grow, interpolate
+from maskmatch_med.editing import GrowOptions, box_around, grow, interpolate
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import nifti
-from maskmatch_med.io.volumes import read_stored
 from maskmatch_med.service.strokes import look_at_draft
 from maskmatch_med.study import Box, Draft, Study
 
@@ -40,10 +40,14 @@ def grow_strokes(study: Path, case: str, label: int, options: GrowOptions) -> Bo
     _refuse_unknown(opened, label)
     strokes, others = look_at_draft(study, case, lambda draft: _strokes(draft, label))
     paths = opened.case(case).image_paths
-    image = [read_stored(path).array[0] for path in paths] if strokes.any() else []
-    place, found = grow(image, strokes, others, nifti.read_geometry(paths[0]).spacing_mm, options)
+    spacing_mm = nifti.read_geometry(paths[0]).spacing_mm
+    place = box_around(strokes, spacing_mm, options)
+    image = [nifti.read_part(path, place) for path in paths]
+    if options.slice_axis is not None:
+        options = replace(options, slice_index=0)
+    inner, found = grow(image, strokes[place], others[place], spacing_mm, options)
     whole = np.zeros(strokes.shape, bool)
-    whole[place] = found
+    whole[place][inner] = found
     return _proposed(study, case, label, whole)
 
 

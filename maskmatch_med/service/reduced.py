@@ -37,13 +37,18 @@ def display_geometry(geometry: Geometry, factors: Shape3) -> Geometry:
 
 
 def reduce_values(array: Array, factors: Shape3) -> Array:
-    """Block means of (X, Y, Z) numbers as float32; whole numbers are rounded to whole numbers."""
+    """Block means of (X, Y, Z) numbers as float32; whole numbers are rounded and keep their type."""
     if factors == (1, 1, 1):
         return array
-    means = array
-    for axis, factor in enumerate(factors):
-        means = _block_means(means, axis, factor)
-    return np.rint(means) if array.dtype.kind in "iu" else means
+    whole = array.dtype.kind in "iu"
+    x, y, z = _sizes(array.shape, factors)
+    reduced = np.empty((x, y, z), array.dtype if whole else np.float32, order="F")
+    for place in range(z):  # slab by slab, as the float32 of a whole CT would take a multiple of its memory
+        means = array[:, :, place * factors[2] : (place + 1) * factors[2]]
+        for axis, factor in enumerate(factors):
+            means = _block_means(means, axis, factor)
+        reduced[:, :, place] = (np.rint(means) if whole else means)[:, :, 0]
+    return reduced
 
 
 def reduce_labels(labels: NDArray[np.uint8], factors: Shape3) -> NDArray[np.uint8]:

@@ -158,8 +158,8 @@ def replay(case: str, entries: list[Entry], shape: Shape3) -> Draft | None:
     """The draft that a journal's entries lead to; None where it starts with no draft of this shape."""
     if not entries or entries[0].header.get("kind") != "start" or tuple(entries[0].header["shape"]) != shape:
         return None
-    first_labels, first_judged = _unpacked(entries[0].data, shape)
-    labels, judged = first_labels.copy(order="F"), first_judged.copy(order="F")
+    stored, judged = _unpacked(entries[0].data, shape)
+    labels = stored.copy(order="F")
     for entry in entries[1:]:
         place = tuple(slice(low, high) for low, high in entry.header["box"])
         labels[place], judged[place] = _unpacked(entry.data, labels[place].shape)

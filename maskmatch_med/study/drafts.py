@@ -154,8 +154,8 @@ class Drafts:
             StudyError: the study is locked or may not be written; the draft stays as it is.
         """
         case = self.case(name)
-        entries, _ = self.journal(name).read()
-        if not entries or not entries[-1].header["unsaved"]:
+        header = self.journal(name).last_header()
+        if header is None or not header["unsaved"]:
             return None
         with self.study.editing(), self.held(name):  # the study's lock first, as whoever changes its classes
             draft, _ = self.current(case)

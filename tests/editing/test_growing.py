@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from maskmatch_med.editing import GrowOptions, grow
+from maskmatch_med.editing import GrowOptions, box_around, grow
 from maskmatch_med.errors import InputError
 
 MM = (1.0, 1.0, 1.0)
@@ -42,6 +43,21 @@ def two_balls() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     one, other = ball((40, 40, 40), (14, 20, 20), 8), ball((40, 40, 40), (31, 20, 20), 6)
     noise = np.random.default_rng(0).normal(0, 8, one.shape)
     return ((one | other) * 100 + noise).astype(np.float32), one, other
+
+
+@pytest.mark.parametrize("options", [GrowOptions(0.6), GrowOptions(0.6, slice_axis=2, slice_index=20)])
+def test_the_box_around_the_strokes_is_all_that_is_needed(two_balls, options) -> None:
+    image, one, _ = two_balls
+    strokes, others = np.zeros(one.shape, bool), np.zeros(one.shape, bool)
+    strokes[10:18, 20, 20], others[30, 20, 15:22] = True, True
+    place, found = grow([image], strokes, others, MM, options)
+    box = box_around(strokes, MM, options)
+    within = replace(options, slice_index=0)
+    inner, cut = grow([image[box]], strokes[box], others[box], MM, within)
+    assert place == box
+    assert [(s.start, s.stop) for s in inner] == [(0, n) for n in cut.shape]
+    assert found.any()
+    np.testing.assert_array_equal(cut, found)
 
 
 def test_a_stroke_fills_its_ball_and_not_the_other(two_balls) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import read_labels, read_volume, write_map, write_segmentation
+from maskmatch_med.io import nifti, read_labels, read_volume, write_map, write_segmentation
 from maskmatch_med.io.formats import ReadOptions
 from maskmatch_med.volume import Geometry
 
@@ -95,6 +95,23 @@ def test_the_affine_is_chosen_as_nibabel_chooses(tmp_path, code_s, code_q, expec
     spacing = {"s": (2, 2, 2), "q": (3, 3, 3), "pixdim": (4, 5, 6)}[expected]
     np.testing.assert_allclose(geometry.spacing_mm, spacing)
     np.testing.assert_allclose(geometry.affine, nib.load(tmp_path / "x.nii").affine)
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_a_part_is_what_reading_all_gives_there(tmp_path, ending, kind):
+    values = np.random.default_rng(0).integers(0, 200, (7, 8, 9)).astype(kind)
+    image = nib.Nifti1Image(values, np.eye(4))
+    image.header.set_slope_inter(0.5, 3)
+    path = tmp_path / f"a.{ending}"
+    nib.save(image, path)
+    place = (slice(2, 6), slice(0, 3), slice(4, 9))
+    part, whole = nifti.read_part(path, place), nifti.read(path).array[0]
+    assert part.dtype == whole.dtype
+    np.testing.assert_array_equal(part, whole[place])
+    path.write_bytes(path.read_bytes()[:120])
+    with pytest.raises(InputError, match="cut off"):
+        nifti.read_part(path, place)
 
 
 def test_micrometres_become_millimetres(tmp_path):
