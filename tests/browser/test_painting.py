@@ -92,6 +92,38 @@ def test_brush_eraser_background_undo_and_a_version(watch: Watch, server: Server
 
 
 @pytest.mark.proof
+def test_every_plane_of_all_planes_paints_what_it_tells(watch: Watch, server: Server, studies: Path) -> None:
+    watch.page.set_viewport_size({"width": 1280, "height": 800})
+    desk = Desk(watch).open(server.address, "heads", "first")
+    desk.view("multi")
+    desk.find("button[data-tool=brush]").click()
+    desk.find(".size").fill("1")
+    box = desk.canvas.bounding_box()
+    expected = np.zeros(SHAPE, bool)
+    # The axial slice lies at the left, the coronal one over the sagittal one at the right.
+    for across, down, axis in ((0.2, 0.4, 2), (0.75, 0.2, 1), (0.75, 0.8, 0)):
+        spot = (box["x"] + across * box["width"], box["y"] + down * box["height"])
+        watch.page.mouse.move(*spot, steps=2)
+        watch.page.wait_for_timeout(300)
+        before = desk.where()
+        watch.page.mouse.move(spot[0] + 60, spot[1], steps=2)
+        watch.page.wait_for_timeout(300)
+        there = desk.where()
+        assert before is not None
+        assert there is not None
+        moved = [one for one in range(3) if before.voxel[one] != there.voxel[one]]
+        assert moved, f"nothing is told at {spot}"
+        assert axis not in moved, f"at {spot} lies another plane than that across axis {axis}"
+        watch.page.mouse.down()
+        watch.page.mouse.up()
+        expected[there.voxel] = True
+    sheet = Sheet(SHAPE)
+    sheet.labels[expected], sheet.judged[expected] = 1, True
+    desk.find(".saved[data-state=saved]").wait_for(timeout=20_000)
+    sheet.compare(studies / "heads", "first")
+
+
+@pytest.mark.proof
 def test_shapes_and_buckets(watch: Watch, server: Server, studies: Path) -> None:
     sheet = Sheet(SHAPE)
     hand = _open(watch, server, "shapes").take("rectangle", label=1)

@@ -322,7 +322,9 @@ export class Painter extends Desk {
     const box = slab(this.mask.shape, this.axis, this.viewer.voxel()[this.axis]);
     let open = 0;
     this.mask.each(box, (n) => { open += 1 - this.mask.judged[n]; });
-    this.find(".slice-state").textContent = open ? "" : "Slice complete";
+    this.find(".slice-state").textContent = open ? "" : `This ${this.viewer.planeName(this.axis)} slice is complete`;
+    this.find(".complete-slice").hidden = !open;
+    this.find(".complete-slice").textContent = slices ? "Mark slice complete" : `Mark ${this.viewer.planeName(this.axis)} slice complete`;
   }
 
   under() {

@@ -7,6 +7,9 @@ const VIEWS = { axial: "sliceTypeAxial", coronal: "sliceTypeCoronal", sagittal: 
 const ACROSS = { axial: 2, coronal: 1, sagittal: 0 };
 const WINDOWS = { soft: [-160, 240], lung: [-1350, 150], bone: [-450, 1050], brain: [0, 80] };
 const RGB24 = 128;
+const SIDES = { 0: [0, 1], 1: [0, 2], 2: [1, 2] }; // the axes along axial, coronal and sagittal slices
+const GAP = 4; // pixels between slices
+const SHARES = [0.45, 0.5, 0.55, 0.6, 0.65, 0.7]; // of the canvas for the axial slice beside the other two
 
 export class Viewer {
   constructor(canvas, moved) {
@@ -14,6 +17,8 @@ export class Viewer {
     this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: false });
     this.nv.onLocationChange = moved;
     this.ready = this.nv.attachToCanvas(canvas);
+    this.resized = new ResizeObserver(() => this.arrange());
+    this.resized.observe(canvas);
   }
 
   get scan() {
@@ -55,9 +60,17 @@ export class Viewer {
 
   look(view) {
     this.view = view;
+    this.arrange();
     this.nv.setSliceType(this.nv[VIEWS[view]]);
     this.cross(this.isCrossed);
     this.resample();
+  }
+
+  // Lay out all planes: the axial one large, beside or above the other two, as fills the canvas best.
+  arrange() {
+    if (!this.scan || !this.canvas.clientWidth) return;
+    if (this.view === "multi") this.nv.setCustomLayout(tiles(this.nv.sliceScale().volScale, [this.canvas.clientWidth, this.canvas.clientHeight]));
+    else this.nv.clearCustomLayout();
   }
 
   // Show the crosshair, a thin line whatever the size of the voxels, or hide it in the planes.
@@ -73,6 +86,10 @@ export class Viewer {
   // The file axis across the plane in view; null where more than one is in view, or none.
   plane() {
     return this.view in ACROSS ? this.order.axis[ACROSS[this.view]] : null;
+  }
+
+  planeName(axis) {
+    return Object.keys(ACROSS).find((name) => this.order.axis[ACROSS[name]] === axis);
   }
 
   window(name) {
@@ -265,8 +282,23 @@ export class Viewer {
 
   close() {
     cancelAnimationFrame(this.frame);
+    this.resized.disconnect();
     const context = this.canvas.getContext("webgl2");
     this.nv.cleanup();
     context?.getExtension("WEBGL_lose_context")?.loseContext();
   }
+}
+
+// The best of some layouts for a scan of these sides in a canvas of this size: what the three slices cover counts.
+function tiles(sides, [width, height]) {
+  const layouts = SHARES.flatMap((n) => [
+    [[0, 0, n, 1], [n, 0, 1 - n, 0.5], [n, 0.5, 1 - n, 0.5]],
+    [[0, 0, 1, n], [0, n, 0.5, 1 - n], [0.5, n, 0.5, 1 - n]],
+  ]);
+  const covered = (places) => places.reduce((sum, [, , w, h], type) => {
+    const [a, b] = SIDES[type].map((axis) => sides[axis]);
+    return sum + Math.min((w * width) / a, (h * height) / b) ** 2 * a * b;
+  }, 0);
+  const best = layouts.reduce((one, other) => (covered(other) > covered(one) ? other : one));
+  return best.map(([x, y, w, h], sliceType) => ({ sliceType, position: [x, y, w - GAP / width, h - GAP / height] }));
 }

@@ -11,7 +11,7 @@ def choose(page: service.StudyPage) -> service.ScanEntry:
     """The scan to paint on, with doors to the one before and after."""
     names = [scan.name for scan in page.scans]
     at = names.index(state.scan_name(names))
-    chosen, back, on = st.columns([5, 1.3, 1.3], vertical_alignment="bottom")
+    chosen, back, on = st.columns([3.2, 1.4, 1.4], vertical_alignment="bottom")
     words = {scan.name: f"{scan.name} · {look.STATES[scan.state][0]}" for scan in page.scans}
     name = chosen.selectbox("Scan", names, index=at, format_func=words.__getitem__, label_visibility="collapsed")
     if back.button("Previous", icon=":material/chevron_left:", disabled=at == 0, width="stretch"):
