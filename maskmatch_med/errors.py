@@ -45,6 +45,10 @@ class ConflictError(StudyError):
         self.revision, self.author, self.saved = revision, author, saved
 
 
+class ClassesError(StudyError):
+    """What was painted is in the numbers of other classes than the study has by now; nothing was written."""
+
+
 class LabelsInUseError(StudyError):
     """Classes that somebody has painted would be removed; nothing was changed.
 
@@ -60,6 +64,10 @@ class LabelsInUseError(StudyError):
 
 class BusyError(StudyError):
     """Another living process keeps the folder locked; trying again later may do."""
+
+
+class NewerError(StudyError):
+    """A file of a study is whole, but a newer version of the program has written it."""
 
 
 class ReadOnlyError(StudyError):

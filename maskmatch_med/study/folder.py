@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskmatch_med.errors import StudyError
+from maskmatch_med.errors import NewerError, StudyError
 from maskmatch_med.io import nifti
 from maskmatch_med.study import versions
 from maskmatch_med.study.case import Case
@@ -67,10 +67,16 @@ class CaseFolder:
         return self.source(name) or self._told_from_image(name)
 
     def restore_sidecar(self, name: str) -> bool:
-        """Write a missing or damaged sidecar anew from the image; whether that was needed."""
+        """Write a missing or damaged sidecar anew from the image; whether that was needed.
+
+        Raises:
+            NewerError: a newer version of the program has written it; it stays as it is.
+        """
         try:
             if self.source(name) is not None:
                 return False
+        except NewerError:
+            raise
         except StudyError:
             pass
         save_record(self.sidecar(name), self._told_from_image(name))

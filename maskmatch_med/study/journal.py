@@ -19,8 +19,10 @@ from typing import Any
 
 from maskmatch_med.errors import not_written
 from maskmatch_med.io.atomic import write_bytes
+from maskmatch_med.study.records import newer
 
 _MAGIC = b"MMJOURN2"
+"""How a file begins; the digit grows with each change of the layout."""
 _HEAD = struct.Struct("<II")
 
 
@@ -53,12 +55,13 @@ class Journal:
     path: Path
 
     def read(self) -> tuple[list[Entry], int]:
-        """All sound entries, oldest first, and the number of bytes that they take; nothing where there is no file."""
-        try:
-            raw = self.path.read_bytes()
-        except FileNotFoundError:
-            return [], 0
-        if not raw.startswith(_MAGIC):
+        """All sound entries, oldest first, and the number of bytes that they take; nothing where there is no file.
+
+        Raises:
+            NewerError: a newer version of the program has written it.
+        """
+        raw = self._content()
+        if not raw:
             return [], 0
         entries, end = list[Entry](), len(_MAGIC)
         while (found := _entry_at(raw, end)) is not None:
@@ -122,16 +125,24 @@ class Journal:
 
     def _walk(self) -> tuple[bytes, int]:
         """What the last sound entry holds, packed, and the bytes that all of them take."""
-        try:
-            raw = self.path.read_bytes()
-        except FileNotFoundError:
-            return b"", 0
-        if not raw.startswith(_MAGIC):
+        raw = self._content()
+        if not raw:
             return b"", 0
         last, end = b"", len(_MAGIC)
         while (found := _body_at(raw, end)) is not None:
             last, end = found
         return last, end
+
+    def _content(self) -> bytes:
+        """What the file holds; nothing where there is none, or it is no journal."""
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        name, layout = raw[: len(_MAGIC) - 1], raw[len(_MAGIC) - 1 : len(_MAGIC)]
+        if name == _MAGIC[:-1] and layout > _MAGIC[-1:]:
+            raise newer(self.path, f"is laid out as number {layout.decode(errors='replace')}")
+        return raw if raw.startswith(_MAGIC) else b""
 
     def _set_aside(self, end: int) -> None:
         """Keep what lies behind the sound entries under a name of its own."""

@@ -9,10 +9,11 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from maskmatch_med.errors import StudyError
+from maskmatch_med.errors import NewerError, StudyError
 from maskmatch_med.io import LabelMap, MaskCode, read_labels
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.version import __version__
 
 Judged = Literal["none", "partial", "complete"]
 STARTED_FROM = "started from the prediction of "
@@ -128,10 +129,36 @@ def load_record(sidecar: Path, model: type[_Model], **extra: object) -> _Model:
     """Read a sidecar; ``extra`` fills fields that are not stored.
 
     Raises:
+        NewerError: a newer version of the program has written it.
         StudyError: it is missing or damaged.
     """
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
         return model.model_validate({**content, **extra})
-    except (OSError, ValueError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, TypeError) as error:
+        refuse_newer(sidecar, error)
         raise StudyError(f"{sidecar} is missing or damaged; run `maskmatch check --repair` on the study") from error
+
+
+def refuse_newer(path: Path, error: Exception) -> None:
+    """Say so where a file could not be used because it has fields that only a newer version of the program knows.
+
+    Args:
+        path: the file.
+        error: what was raised when its content was taken apart.
+
+    Raises:
+        NewerError: it has such fields.
+    """
+    faults = error.errors() if isinstance(error, ValidationError) else []
+    unknown = [str(fault["loc"][-1]) for fault in faults if fault["type"] == "extra_forbidden"]
+    if unknown:
+        raise newer(path, f"holds {', '.join(unknown)}") from error
+
+
+def newer(path: Path, what: str) -> NewerError:
+    """The error for a file that a newer version of the program has written; ``what`` tells it from older ones."""
+    return NewerError(
+        f"{path} {what}, which maskmatch-med {__version__} does not know: a newer version of the program has written "
+        "it. It is not damaged; open the study with that version, or a later one"
+    )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from maskmatch_med.errors import InputError, StudyError, not_written
 from maskmatch_med.study.admission import check_name
-from maskmatch_med.study.records import file_sha256, save_record
+from maskmatch_med.study.records import file_sha256, refuse_newer, save_record
 from maskmatch_med.study.study import Study
 
 Decision = Literal["accepted", "rejected"]
@@ -119,4 +119,5 @@ def _read(path: Path) -> tuple[Verdict, ...]:
     try:
         return _Verdicts.model_validate_json(path.read_bytes()).root
     except (OSError, ValidationError) as error:
+        refuse_newer(path, error)
         raise StudyError(f"the record of decisions {path} is damaged; delete it and review the scan again") from error

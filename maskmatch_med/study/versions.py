@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.errors import InputError, NewerError, StudyError
 from maskmatch_med.io import LabelMap, read_labels, write_segmentation
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.records import LabelVersion, file_sha256, load_record, save_record
@@ -79,9 +79,15 @@ def add_version(
 
 
 def recover_version(root: Path, case: str, version: str, label_names: dict[str, int]) -> bool:
-    """Write a damaged sidecar anew from its voxels, with the source ``recovered``; whether that was done."""
+    """Write a damaged sidecar anew from its voxels, with the source ``recovered``; whether that was done.
+
+    Raises:
+        NewerError: a newer version of the program has written it; it stays as it is.
+    """
     try:
         load_version(root, case, version)
+    except NewerError:
+        raise
     except StudyError:
         path = root / "history" / case / f"{version}.nii.gz"
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.errors import InputError, NewerError, StudyError
 from maskmatch_med.io import LabelMap
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking.cohort import cohort_findings
@@ -55,6 +55,8 @@ def _check_case(study: Study, name: str, look: Look | None) -> tuple[list[Findin
         scan = case.read_image()
         found = list(scan_findings(case, scan))
         found += source_findings(study.folder.source_or_image(name), name, found)
+    except NewerError as error:
+        return [Finding("error", name, str(error), "update the program")], None
     except StudyError as error:
         return [Finding("error", name, str(error), REPAIR)], None
     except InputError as error:

@@ -20,6 +20,7 @@ def repair_study(root: Path) -> list[str]:
         What was done, in sentences.
 
     Raises:
+        NewerError: a newer version of the program has written a file of it.
         StudyError: the folder is no study, or a living process keeps it locked.
     """
     study = Study.at(root)
