@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,8 @@ from maskmatch_med import service
 from maskmatch_med.errors import InputError
 
 _HERE = Path(__file__).parent
+_OF_A_PAGE = {".css", ".html", ".js", ".txt"}
+"""Endings of the files that a browser may ask for; the program's own lie among them."""
 _locks: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
 
 
@@ -48,6 +51,9 @@ def routes() -> list[BaseRoute]:
 
 class _Lasting(StaticFiles):
     """The viewer's own files; a browser asks again whether they changed, and gets them only then."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        return super().lookup_path(path) if Path(path).suffix in _OF_A_PAGE else ("", None)
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         response: Response = super().file_response(*arguments, **named)  # type: ignore[arg-type]

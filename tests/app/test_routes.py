@@ -146,6 +146,11 @@ def test_two_gigabytes_leave_the_memory_flat(server, token: str) -> None:
     assert most - before < 64 << 20
 
 
+@pytest.mark.parametrize(("name", "status"), [("viewer.js", 200), ("painter.css", 200), ("__init__.py", 404)])
+def test_the_viewer_travels_and_the_program_around_it_does_not(server, name: str, status: int) -> None:
+    assert server.ask(f"/annotator/{name}").status == status
+
+
 def _wait_for(condition: object, seconds: float = 10.0) -> None:
     import time
 
