@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maskmatch_app import plots
+from maskmatch_app.parts import plots
 from maskmatch_med.service import ScanVolume
 
 

@@ -177,7 +177,8 @@ def test_a_report_is_written_and_listed(root: Path) -> None:
 
 
 def _history() -> None:
-    from maskmatch_app import history, state
+    from maskmatch_app import state
+    from maskmatch_app.parts import history
 
     history.panel(state.study_page().scans[0].name)
 

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import maskmatch_app
-from maskmatch_app.curves import thinned
+from maskmatch_app.parts.curves import thinned
 from maskmatch_app.shelf import FOLDER, STUDY
 from maskmatch_med import Study, service
 from maskmatch_med.config import TrainConfig

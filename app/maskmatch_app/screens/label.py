@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from maskmatch_app import history, look, state
+from maskmatch_app import look, state
 from maskmatch_app.annotator import Painting, painter
+from maskmatch_app.parts import history
 from maskmatch_med import service
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import streamlit as st
 
-from maskmatch_app import failures, look, plots, state
-from maskmatch_app.bars import moving
-from maskmatch_app.exporter import export_form
+from maskmatch_app import failures, look, state
+from maskmatch_app.parts import plots
+from maskmatch_app.parts.bars import moving
+from maskmatch_app.parts.exporter import export_form
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 

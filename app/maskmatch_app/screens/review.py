@@ -6,8 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from maskmatch_app import failures, foreign, history, look, state
+from maskmatch_app import failures, look, state
 from maskmatch_app.annotator import Overlay, viewer
+from maskmatch_app.parts import foreign, history
 from maskmatch_app.waiting import level, queue
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError

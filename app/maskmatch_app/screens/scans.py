@@ -6,8 +6,8 @@ import streamlit as st
 
 from maskmatch_app import failures, look, state, uploads
 from maskmatch_app.listing import Listing, listing
+from maskmatch_app.parts.structures import structures_form
 from maskmatch_app.shelf import arrived
-from maskmatch_app.structures import structures_form
 from maskmatch_app.uploader import uploader
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from maskmatch_app import look, microscope, state
-from maskmatch_app.curves import curves
-from maskmatch_app.training_order import attempt, duration, order
+from maskmatch_app import look, state
+from maskmatch_app.parts import microscope
+from maskmatch_app.parts.curves import curves
+from maskmatch_app.parts.training_order import attempt, duration, order
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from maskmatch_app import failures, look, state
-from maskmatch_app.bars import moving
+from maskmatch_app.parts.bars import moving
 from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
