@@ -37,6 +37,7 @@ def draft_routes() -> list[BaseRoute]:
     return [
         Route("/api/{study}/drafts/{case}", guarded(_get, 400), methods=["GET"]),
         Route("/api/{study}/drafts/{case}", guarded(_put, 400), methods=["PUT"]),
+        Route("/api/{study}/drafts/{case}/classes", guarded(_classes, 400), methods=["POST"]),
         Route("/api/{study}/drafts/{case}/complete", guarded(_complete, 400), methods=["POST"]),
         Route("/api/{study}/drafts/{case}/save", guarded(_save, 400), methods=["POST"]),
         Route("/api/{study}/drafts/{case}/start", guarded(_start, 400), methods=["POST"]),
@@ -68,6 +69,8 @@ async def _put(request: Request, root: Path) -> Response:
     raw = await read_inflated(request, 4 + _HEADER_BYTES + _bytes_of(shape))
     box = _box(raw, shape)
     painter = _painter(request)
+    if over and painter.classes is None:
+        raise RefusedError(428, "the request names no classes in whose numbers it paints; reload the page")
     if over:
         if box.labels.shape != shape:
             raise RefusedError(400, f"saving over another window takes the whole scan of {shape} voxels")
@@ -77,17 +80,25 @@ async def _put(request: Request, root: Path) -> Response:
     return JSONResponse(asdict(saved), headers={**_FRESH, "ETag": f'"{saved.revision}"'})
 
 
+async def _classes(request: Request, root: Path) -> Response:
+    """What became of the classes in whose numbers a window has painted."""
+    classes = _names((await read_json(request)).get("classes"))
+    found = await run_in_threadpool(service.classes_now, root, classes)
+    return JSONResponse(asdict(found), headers=_FRESH)
+
+
 async def _complete(request: Request, root: Path) -> Response:
     """Mark a slice, or the whole scan, as judged, and make a version."""
     case, revision = request.path_params["case"], _revision(request)
-    given, author = await read_json(request), _painter(request).author
+    given, author = await read_json(request), (await _refused_in_other_classes(request, root)).author
     axis = given.get("axis")
     if axis is None:
         draft = await run_in_threadpool(service.complete_scan, root, case, revision, author)
     else:
         place = _whole(given, "axis"), _whole(given, "index")
         draft = await run_in_threadpool(service.complete_slice, root, case, revision, *place, author)
-    return JSONResponse({"revision": draft.revision, "version": draft.parent}, headers=_FRESH)
+    told = {"revision": draft.revision, "version": draft.parent, "saved": draft.saved}
+    return JSONResponse(told, headers=_FRESH)
 
 
 async def _save(request: Request, root: Path) -> Response:
@@ -104,7 +115,7 @@ async def _start(request: Request, root: Path) -> Response:
     model = (await read_json(request)).get("model")
     if not isinstance(model, str):
         raise RefusedError(400, "name the model whose prediction is the start")
-    author = _painter(request).author
+    author = (await _refused_in_other_classes(request, root)).author
     await run_in_threadpool(service.start_from_prediction, root, case, revision, model, author)
     return await _draft(root, case)
 
@@ -120,7 +131,9 @@ async def _grow(request: Request, root: Path) -> Response:
     where = {} if place is None else {"slice_axis": _whole(place, "axis"), "slice_index": _whole(place, "index")}
     options = service.GrowOptions(float(limit), **where)
     case, label = request.path_params["case"], _whole(given, "label")
+    await _refused_in_other_classes(request, root)
     box = await run_in_threadpool(service.grow_strokes, root, case, label, options)
+    await _refused_in_other_classes(request, root)
     return await run_in_threadpool(_proposal, box)
 
 
@@ -129,7 +142,9 @@ async def _interpolate(request: Request, root: Path) -> Response:
     given = await read_json(request)
     axis = None if given.get("axis") is None else _whole(given, "axis")
     case, label = request.path_params["case"], _whole(given, "label")
+    await _refused_in_other_classes(request, root)
     box = await run_in_threadpool(service.interpolate_slices, root, case, label, axis)
+    await _refused_in_other_classes(request, root)
     return await run_in_threadpool(_proposal, box)
 
 
@@ -154,11 +169,36 @@ def _revision(request: Request) -> int:
     return int(found[1])
 
 
+async def _refused_in_other_classes(request: Request, root: Path) -> service.Painter:
+    """Who paints; refused where their numbers mean other classes than those of the study."""
+    painter = _painter(request)
+    await run_in_threadpool(service.refuse_other_classes, root, painter.classes)
+    return painter
+
+
 def _painter(request: Request) -> service.Painter:
     name = " ".join(unquote(request.headers.get("draft-author", "")).split())
     printable = "".join(sign for sign in name if sign.isprintable())[:_LONGEST_NAME]
     window = request.headers.get("draft-window", "")
-    return service.Painter(printable, window if _WINDOW.fullmatch(window) else "")
+    classes = _stated_classes(request)
+    return service.Painter(printable, window if _WINDOW.fullmatch(window) else "", classes)
+
+
+def _stated_classes(request: Request) -> tuple[str, ...] | None:
+    """The names of the classes 1, 2, … in whose numbers a window paints, as ``Draft-Classes`` states them."""
+    stated = request.headers.get("draft-classes")
+    if stated is None:
+        return None
+    try:
+        return _names(json.loads(stated))
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, "Draft-Classes needs a list of names as JSON; reload the page") from error
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise RefusedError(400, f"the names of classes were expected as a list, got {type(given).__name__}")
+    return tuple(given)
 
 
 def _bytes_of(shape: Shape) -> int:

@@ -12,6 +12,7 @@ from maskmatch_app import tokens
 from maskmatch_app.shelf import Shelf
 from maskmatch_med.errors import (
     BusyError,
+    ClassesError,
     ConflictError,
     DiskFullError,
     InputError,
@@ -27,6 +28,7 @@ _VOLUME = {**KEEP_PRIVATE, "Content-Encoding": "identity"}
 """A volume is gzip itself; the stated encoding keeps the server from compressing it once more."""
 _STATUS: tuple[tuple[type[MaskMatchError], int], ...] = (
     (ConflictError, 409),
+    (ClassesError, 412),
     (ReadOnlyError, 403),
     (DiskFullError, 507),
     (BusyError, 503),

@@ -88,9 +88,11 @@ from maskmatch_med.service.review import (
     review_queue,
 )
 from maskmatch_med.service.strokes import (
+    ClassesNow,
     DraftState,
     PackedDraft,
     Saved,
+    classes_now,
     draft_revision,
     packed_draft,
     save_box,
@@ -107,11 +109,20 @@ from maskmatch_med.service.viewing import (
     display_scan,
 )
 from maskmatch_med.service.volumes import ScanVolume, volumes, volumes_table
-from maskmatch_med.study import Box, ImportOptions, LabelDefinition, Painter, import_scans, repair_study
+from maskmatch_med.study import (
+    Box,
+    ImportOptions,
+    LabelDefinition,
+    Painter,
+    import_scans,
+    refuse_other_classes,
+    repair_study,
+)
 from maskmatch_med.training import Snapshot
 
 __all__ = [
     "Box",
+    "ClassesNow",
     "Difference",
     "Download",
     "DraftState",
@@ -150,6 +161,7 @@ __all__ = [
     "begin_correction",
     "browse",
     "check_study",
+    "classes_now",
     "common_cases",
     "complete_scan",
     "complete_slice",
@@ -200,6 +212,7 @@ __all__ = [
     "queue_prediction",
     "queue_training",
     "rank_scans",
+    "refuse_other_classes",
     "reject_prediction",
     "remove_scan",
     "repair_study",

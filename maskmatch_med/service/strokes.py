@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from maskmatch_med.errors import MaskMatchError, StudyError
-from maskmatch_med.study import Box, Draft, Drafts, LabelVersion, OpenedDrafts, Painter, Painting, Study, packed_voxels
+from maskmatch_med.study import (
+    Box,
+    Draft,
+    Drafts,
+    LabelVersion,
+    OpenedDrafts,
+    Painter,
+    Painting,
+    Study,
+    classes_of,
+    origin_of,
+    packed_voxels,
+    refuse_other_classes,
+    values_now,
+)
 from maskmatch_med.study.opened import Stamp, stamp_of
-from maskmatch_med.study.relabelling import DRAFT
+from maskmatch_med.study.relabelling import DRAFT, is_relabelling_unfinished
 from maskmatch_med.volume import Shape3
 
 _T = TypeVar("_T")
@@ -33,6 +48,8 @@ class DraftState:
         author: who saved last.
         saved: when, UTC in ISO 8601.
         newer: a version that was made meanwhile by other ways.
+        classes: the names of the classes 1, 2, …, in whose numbers its voxels are.
+        origin: tells the scan from any other of its name.
     """
 
     revision: int
@@ -44,10 +61,12 @@ class DraftState:
     author: str
     saved: str
     newer: str | None
+    classes: tuple[str, ...]
+    origin: str
 
     @classmethod
-    def of(cls, draft: Draft) -> DraftState:
-        """That of a draft."""
+    def of(cls, draft: Draft, classes: tuple[str, ...], origin: str) -> DraftState:
+        """That of a draft in the numbers of some classes."""
         x, y, z = draft.labels.shape
         return cls(
             draft.revision,
@@ -59,6 +78,8 @@ class DraftState:
             draft.author,
             draft.saved,
             draft.newer,
+            classes,
+            origin,
         )
 
 
@@ -88,6 +109,19 @@ class Saved:
     saved: str
 
 
+@dataclass(frozen=True)
+class ClassesNow:
+    """What became of classes.
+
+    Args:
+        classes: the names of the classes 1, 2, … of the study.
+        values: of each class asked about its value now; None where it is gone.
+    """
+
+    classes: tuple[str, ...]
+    values: tuple[int | None, ...]
+
+
 def scan_shape(study: Path, case: str) -> Shape3:
     """The voxels of a scan along each axis of its file.
 
@@ -103,7 +137,12 @@ def packed_draft(study: Path, case: str) -> PackedDraft:
     Raises:
         InputError, StudyError: there is no such scan.
     """
-    return look_at_draft(study, case, lambda draft: PackedDraft(DraftState.of(draft), packed_voxels(draft)))
+
+    def packed(draft: Draft) -> PackedDraft:
+        state = DraftState.of(draft, classes_of(study), origin_of(Study.at(study), case))
+        return PackedDraft(state, packed_voxels(draft))
+
+    return look_at_draft(study, case, packed)
 
 
 def look_at_draft(study: Path, case: str, of: Callable[[Draft], _T]) -> _T:
@@ -139,9 +178,13 @@ def save_box_over(study: Path, case: str, box: Box, painter: Painter) -> Saved:
 
     Raises:
         InputError: the box is not the whole scan, or a value in it is no class.
+        ClassesError: a value means another class by now.
         DiskFullError, ReadOnlyError, StudyError: the study cannot be written.
     """
-    draft = Drafts(Study.open(study)).save_over(case, box.labels, box.judged, painter.author)
+    opened = Study.open(study)
+    with opened.editing():  # so that nobody changes the classes meanwhile
+        refuse_other_classes(study, painter.classes)
+        draft = Drafts(opened).save_over(case, box.labels, box.judged, painter.author)
     return Saved(draft.revision, draft.saved)
 
 
@@ -179,5 +222,16 @@ def save_idle_labels(study: Path, minutes: float = 5.0) -> list[LabelVersion]:
     return made
 
 
+def classes_now(study: Path, classes: Sequence[str]) -> ClassesNow:
+    """The classes of a study, and what became of those in whose numbers somebody has painted.
+
+    Args:
+        study: its folder.
+        classes: the names of the classes 1, 2, … as they were once.
+    """
+    return ClassesNow(classes_of(study), tuple(values_now(study, classes)))
+
+
 def _painting(study: Path) -> Painting:
-    return Painting(Drafts(Study.at(study)), _opened)
+    cut_short = is_relabelling_unfinished(study) and os.access(study, os.W_OK)
+    return Painting(Drafts(Study.open(study) if cut_short else Study.at(study)), _opened)

@@ -7,6 +7,7 @@ from maskmatch_med.study.draft import Box, Draft
 from maskmatch_med.study.drafts import Drafts
 from maskmatch_med.study.importing import import_scans
 from maskmatch_med.study.lock import FolderLock
+from maskmatch_med.study.numbering import classes_of, origin_of, refuse_other_classes, values_now
 from maskmatch_med.study.opened import OpenedDrafts
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
 from maskmatch_med.study.painting import Painter, Painting, packed_voxels
@@ -33,9 +34,13 @@ __all__ = [
     "Splits",
     "Study",
     "check_study",
+    "classes_of",
     "define_labels",
     "import_scans",
     "names_now",
+    "origin_of",
     "packed_voxels",
+    "refuse_other_classes",
     "repair_study",
+    "values_now",
 ]

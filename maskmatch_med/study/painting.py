@@ -16,6 +16,7 @@ from maskmatch_med.study import draft as drafting
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.draft import Box, Draft
 from maskmatch_med.study.drafts import Drafts, refuse_conflict
+from maskmatch_med.study.numbering import refuse_other_classes
 from maskmatch_med.study.opened import OpenedDraft, OpenedDrafts
 
 _T = TypeVar("_T")
@@ -33,10 +34,12 @@ class Painter:
     Args:
         author: their name.
         window: which of their windows, by a name that it has given itself; empty where it has none.
+        classes: the names of the classes 1, 2, … in whose numbers they paint; None where that is not told.
     """
 
     author: str = ""
     window: str = ""
+    classes: tuple[str, ...] | None = None
 
 
 class Painting:
@@ -61,6 +64,7 @@ class Painting:
         if not self._drafts.may_write:
             return of(self._drafts.current(case, begin=False)[0])
         with self._drafts.held(name):
+            refuse_other_classes(self._drafts.study.root, None)
             return of(self._current(case).draft)
 
     def save(self, name: str, revision: int, box: Box, painter: Painter) -> Draft:
@@ -80,11 +84,13 @@ class Painting:
         Raises:
             InputError: the box or a value in it does not fit the scan and the classes.
             ConflictError: another window saved first.
+            ClassesError: a value means another class by now.
             DiskFullError, ReadOnlyError, StudyError: the study cannot be written.
         """
         case = self._drafts.case(name)
-        self._refuse_unfit(case, box)
         with self._drafts.held(name):
+            refuse_other_classes(self._drafts.study.root, painter.classes)
+            self._refuse_unfit(case, box)
             opened = self._current(case)
             old = opened.draft
             if old.model is None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
+from maskmatch_app import tokens
 from maskmatch_med import Study
+from maskmatch_med.service import LabelDefinition, define_labels, packed_draft
+from tests.app.conftest import _SECRET, start_server
 from tests.served import Answer, Server
 
 CASE = "phantom_004"
@@ -93,7 +98,8 @@ def test_the_second_window_is_told_and_may_save_over(server: Server, token: str)
     assert (refused.status, said["author"], f'"{said["revision"]}"') == (409, "eve", one.revision)
     assert "another window" in said["error"]
     raw = gzip.compress(body((0, 0, 0), other.labels, other.judged))
-    assert other.put_raw(raw, "&over=1", If_Match="", Draft_Author="bob").status == 200
+    classes = {"Draft_Classes": json.dumps(other.state["classes"])}
+    assert other.put_raw(raw, "&over=1", If_Match="", Draft_Author="bob", **classes).status == 200
     theirs = Study.at(server.folder / "tiny").versions(CASE)[-1]
     np.testing.assert_array_equal(theirs.read().array, np.where(one.judged, one.labels, 255))
     np.testing.assert_array_equal(Window(server, token).labels, other.labels)
@@ -203,7 +209,7 @@ def _bodies() -> dict[str, tuple[int, bytes]]:
         "empty": (400, gzip.compress(b"")),
         "a long header": (400, gzip.compress(struct.pack("<I", 1 << 31) + good[4:])),
         "a bomb": (413, gzip.compress(bytes(64 << 20))),
-        "large": (413, bytes(1 << 20)),
+        "large": (413, bytes(1 << 17)),  # no more than a socket takes at once, so that the answer can be read
     }
 
 
@@ -302,3 +308,60 @@ def test_what_cannot_be_proposed_is_told(server: Server, token: str, verb: str, 
     answer = Window(server, token, "phantom_003").post(verb, given)
     assert answer.status == 400
     assert told in json.loads(answer.body)["error"]
+
+
+def test_strokes_in_the_numbers_of_other_classes_are_refused(
+    planned_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(shutil.copytree(planned_study, tmp_path / "studies" / "own"))
+    server = start_server(root.parent)
+    try:
+        monkeypatch.setattr(tokens, "_SECRET", _SECRET)
+        window = Window(server, tokens.sign("own"), study="own")
+        _classes_change_under(window, root)
+    finally:
+        server.stop()
+
+
+def _classes_change_under(window: Window, root: Path) -> None:
+    names, one = window.state["classes"], np.ones((2, 1, 1), np.uint8)
+    mine = {"Draft_Window": "window-one-0001", "Draft_Classes": json.dumps(names)}
+    assert window.put((0, 0, 0), one, one > 0, **mine).status == 200
+    kept = [LabelDefinition(name, was=name) for name in names]
+    define_labels(root, [LabelDefinition("hepar", was=names[0]), *kept[1:], LabelDefinition("cyst")])
+    assert window.put((0, 1, 0), one, one > 0, **mine).status == 200, "a new name and a class more are no harm"
+    grow: dict[str, object] = {"label": 1, "limit": 0.5}
+    assert window.post("grow", grow, **mine).status in {200, 204}
+    before = window.revision
+    define_labels(root, [LabelDefinition(name, was=name) for name in ("cyst", "hepar", *names[1:])])
+    whole = gzip.compress(body((0, 0, 0), window.labels, window.judged))
+    for answer in (
+        window.put((0, 2, 0), one, one > 0, **mine),
+        window.put_raw(whole, "&over=1", **mine),
+        window.post("complete", {"axis": 2, "index": 0}, **mine),
+        window.post("start", {"model": "m"}, **mine),
+        window.post("grow", grow, **mine),
+        window.post("interpolate", {"label": 1, "axis": 1}, **mine),
+    ):
+        assert answer.status == 412, answer.body
+        assert "paints with the classes" in json.loads(answer.body)["error"]
+    assert window.put_raw(whole, "&over=1").status == 428
+    assert window.put((0, 2, 0), one, one > 0, Draft_Window="window-one-0001").status == 409
+    assert window.put((0, 2, 0), one, one > 0, Draft_Classes="{").status == 400
+    found = json.loads(window.post("classes", {"classes": names}).body)
+    assert found == {"classes": ["cyst", "hepar", *names[1:]], "values": [2, 3, 4, 5]}
+    window.load()
+    assert (window.state["classes"], window.revision != before) == (found["classes"], True)
+    assert window.labels[:2, :2, 0].ravel().tolist() == [2] * 4
+    define_labels(root, [LabelDefinition("cyst", was="cyst")], remove_used=True)
+    assert json.loads(window.post("classes", {"classes": names}).body)["values"] == [None] * 4
+
+
+def test_a_scan_of_the_same_name_is_told_from_another(planned_study: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(planned_study, tmp_path / "own"))
+    before = packed_draft(root, CASE).state.origin
+    assert packed_draft(root, "phantom_003").state.origin != before
+    assert packed_draft(root, CASE).state.origin == before
+    record = root / "sources" / f"{CASE}.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"added": "2020-01-01T00:00:00.000+00:00"}))
+    assert packed_draft(root, CASE).state.origin != before
