@@ -85,6 +85,10 @@ def test_brush_eraser_background_undo_and_a_version(watch: Watch, server: Server
     hand.page.keyboard.press("Control+z")
     hand.page.keyboard.press("Control+y")
     _disc(sheet, (10, 15, SLICE), 1, 2)
+    hand.go(SLICE - 3)
+    hand.page.keyboard.press("Control+z")
+    assert hand.desk.find(".slice-number").inner_text() == f"{SLICE + 1} / {SHAPE[2]}", "undo shows what it changes"
+    hand.page.keyboard.press("Control+y")
     hand.saved()
     sheet.compare(studies / "heads", "paint")
     hand.leave()

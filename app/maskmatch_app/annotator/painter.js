@@ -5,6 +5,7 @@ import { Client } from "./client.js";
 import { Desk } from "./desk.js";
 import { Keeper } from "./keeper.js";
 import { Mask, Steps } from "./mask.js";
+import { Limits } from "./limits.js";
 import { askGrow, askStart } from "./panels.js";
 import { Pen } from "./pen.js";
 import { slab } from "./strokes.js";
@@ -20,7 +21,7 @@ export class Painter extends Desk {
     fillSheet(this.find(".sheet"));
     this.find(".size").oninput = () => this.resize(0);
     this.find(".ball").onclick = (event) => toggle(event.currentTarget);
-    this.find(".threshold").onclick = () => this.limit();
+    this.limits = new Limits(this.find(".threshold"), this.find(".low"), this.find(".high"), (text) => this.notice(text));
     this.find(".judged").onclick = (event) => { this.showJudged = toggle(event.currentTarget); this.viewer.resample(true); };
     this.find(".channel").onchange = ({ target }) => this.inTurn(() => this.openChannel(Number(target.value)));
     this.find(".complete-slice").onclick = () => this.complete(this.axis);
@@ -67,7 +68,7 @@ export class Painter extends Desk {
     this.grid = { shape: about.shape, spacing: about.spacing_mm };
     this.find(".channels").hidden = about.colour || about.channels.length < 2;
     this.find(".channel").replaceChildren(...about.channels.map((name, n) => new Option(name, n)));
-    [this.find(".low").value, this.find(".high").value] = about.range.map((n) => Number(n.toPrecision(5)));
+    this.limits.suggest(about.range);
     this.mask = new Mask(about.shape, draft.labels, draft.judged);
     this.steps = new Steps();
     this.versions = new Set([data.version, null]);
@@ -137,12 +138,11 @@ export class Painter extends Desk {
   }
 
   ink() {
-    const limits = this.find(".threshold").getAttribute("aria-pressed") === "true";
     return {
       label: this.label,
       size: Number(this.find(".size").value),
       isBall: this.find(".ball").getAttribute("aria-pressed") === "true",
-      limits: limits ? [Number(this.find(".low").value), Number(this.find(".high").value)] : null,
+      limits: this.limits.range(),
     };
   }
 
@@ -176,6 +176,17 @@ export class Painter extends Desk {
     this.viewer.refresh(box);
     this.keeper.add(box);
     this.tellSteps();
+    this.goInto(box);
+  }
+
+  // Go to a slice that shows a box, where the one in view does not.
+  goInto({ corner, shape }) {
+    const axis = this.viewer.plane();
+    const voxel = this.viewer.voxel().map((n, a) => {
+      const isSeen = (axis !== null && a !== axis) || (n >= corner[a] && n < corner[a] + shape[a]);
+      return isSeen ? n : corner[a] + Math.floor(shape[a] / 2);
+    });
+    this.viewer.goTo(voxel);
   }
 
   // Take a step that did not come from the pen. `isSaved` where the server made it.
@@ -287,11 +298,6 @@ export class Painter extends Desk {
     });
   }
 
-  limit() {
-    const on = toggle(this.find(".threshold"));
-    for (const field of [this.find(".low"), this.find(".high")]) field.disabled = !on;
-  }
-
   resize(by) {
     const slider = this.find(".size");
     slider.value = Number(slider.value) + by;
@@ -360,7 +366,7 @@ export class Painter extends Desk {
     const action = ACTIONS.find((one) => one.key === pressed);
     if (action) return () => this[action.act]();
     if (/^[0-9]$/.test(pressed)) return () => this.pick(Number(pressed));
-    const more = { d: () => this.look("solid"), h: () => this.hide(), j: () => this.find(".judged").click(), q: () => this.find(".ball").click(), t: () => this.limit(), n: () => this.next(), l: () => this.swapSides(), "[": () => this.resize(-1), "]": () => this.resize(1), "+": () => this.viewer.zoom(1.25), "-": () => this.viewer.zoom(0.8), "=": () => this.viewer.zoom(0), enter: () => this.complete(event.shiftKey ? null : this.axis), escape: () => (this.pen.cancel() ? null : this.find(".sheet").setAttribute("hidden", "")) };
+    const more = { d: () => this.look("solid"), h: () => this.hide(), j: () => this.find(".judged").click(), q: () => this.find(".ball").click(), t: () => this.limits.turn(), n: () => this.next(), l: () => this.swapSides(), "[": () => this.resize(-1), "]": () => this.resize(1), "+": () => this.viewer.zoom(1.25), "-": () => this.viewer.zoom(0.8), "=": () => this.viewer.zoom(0), enter: () => this.complete(event.shiftKey ? null : this.axis), escape: () => (this.pen.cancel() ? null : this.find(".sheet").setAttribute("hidden", "")) };
     return more[pressed] || super.acts(pressed, event);
   }
 

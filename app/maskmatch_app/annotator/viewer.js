@@ -14,7 +14,7 @@ const SHARES = [0.45, 0.5, 0.55, 0.6, 0.65, 0.7]; // of the canvas for the axial
 export class Viewer {
   constructor(canvas, moved) {
     Object.assign(this, { canvas, view: "multi", isCrossed: true });
-    this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: false });
+    this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", fontColor: [1, 0.65, 0.1, 1], fontMinPx: 16, showAllOrientationMarkers: true, isRadiologicalConvention: false });
     this.nv.onLocationChange = moved;
     this.ready = this.nv.attachToCanvas(canvas);
     this.resized = new ResizeObserver(() => this.arrange());
