@@ -281,6 +281,8 @@ def test_a_picture_in_colour_shown_smaller_than_it_is(
     assert (about["colour"], about["shape"]) == (True, [40, 30, 1])
     assert np.prod(about["factors"]) > 1
     hand = Hand(desk, (40, 30, 1)).turn("axial").take("brush", label=2, size=1)
+    assert hand.plane is not None
+    assert hand.plane.steps.diagonal().min() > 0, "columns run to the right and rows down, as in any other program"
     sheet = Sheet((40, 30, 1))
     for row in (4, 7, 12):
         sheet.row(hand, (5, row, 0), (31, row, 0), 2)

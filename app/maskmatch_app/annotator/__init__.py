@@ -45,6 +45,7 @@ class Painting:
         models: those that predicted this scan, the newest last.
         version: of the label; None where there is none. Where it was made by other ways than this painter, the painter
             shows what is painted anew.
+        picture: whether the scan is a picture, which has no sides of a body.
     """
 
     study: str
@@ -55,6 +56,7 @@ class Painting:
     colours: Sequence[str]
     models: Sequence[str] = ()
     version: str | None = None
+    picture: bool = False
 
 
 @cache
@@ -73,6 +75,7 @@ def viewer(
     names: Sequence[str],
     colours: Sequence[str],
     keys: Mapping[str, str] | None = None,
+    picture: bool = False,
 ) -> str | None:
     """Show a scan.
 
@@ -82,6 +85,7 @@ def viewer(
         names: of the structures 1, 2, …
         colours: theirs, as ``#rrggbb``.
         keys: of each key that means something to the page, in lower case, the word for it.
+        picture: whether the scan is a picture, which has no sides of a body.
 
     Returns:
         The word of the key that was just pressed; None where none was.
@@ -93,6 +97,7 @@ def viewer(
         "names": list(names),
         "colours": list(colours),
         "keys": dict(keys or {}),
+        "picture": picture,
     }
     pressed = _component("viewer", "viewer")(key="viewer", data=data, on_pressed_change=_nothing).pressed
     return None if pressed is None else str(pressed)

@@ -37,7 +37,11 @@ export class Desk {
     return this.turn;
   }
 
-  look(view) {
+  look(asked) {
+    const view = this.viewer.isFlat ? "axial" : asked;
+    this.find(".desk").toggleAttribute("data-flat", this.viewer.isFlat);
+    this.find(".desk").toggleAttribute("data-picture", this.data.picture);
+    this.viewer.showAsPicture(this.data.picture);
     this.viewer.look(view);
     for (const door of this.all("[data-view]")) door.setAttribute("aria-pressed", String(door.dataset.view === view));
     this.find(".slice").disabled = this.viewer.plane() === null;
@@ -45,6 +49,7 @@ export class Desk {
   }
 
   swapSides() {
+    if (this.data.picture) return;
     this.viewer.isRadiological = !this.viewer.isRadiological;
     this.find(".side").textContent = this.viewer.isRadiological ? "Radiological" : "Neurological";
   }

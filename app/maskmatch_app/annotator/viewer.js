@@ -102,7 +102,14 @@ export class Viewer {
   }
 
   set isRadiological(on) {
+    this.chosen = on;
     this.nv.setRadiologicalConvention(on);
+  }
+
+  // A picture has no sides of a body: its first column is at the left, as other programs show it, and no letters stand around it.
+  showAsPicture(on) {
+    this.nv.opts.isOrientationTextVisible = !on;
+    this.nv.setRadiologicalConvention(on || Boolean(this.chosen));
   }
 
   // The voxel of the file under the crosshair.

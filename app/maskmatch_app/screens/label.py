@@ -56,6 +56,7 @@ happened = painter(
         colours=study.colours,
         models=scan.predicted_by,
         version=scan.label_version,
+        picture=scan.is_raster,
     )
 )
 if happened == "next":

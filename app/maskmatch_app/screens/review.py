@@ -164,7 +164,7 @@ def desk(root: Path, study: service.StudyPage, items: list[service.ReviewItem]) 
             channel = "colour" if study.channels == _COLOUR else "0"
             address = state.api("scans", item.case, f"{channel}.nii.gz")
             allowed = {key: f"{verb} {item.case}" for key, verb in _KEYS.items() if able or verb == "Skip"}
-            pressed = viewer(address, overlays(item, scan), study.structures, study.colours, allowed)
+            pressed = viewer(address, overlays(item, scan), study.structures, study.colours, allowed, scan.is_raster)
             history.panel(item.case)
     # A key belongs to the scan that it was pressed on, which is another one now where it came late.
     verb, _, of = (pressed or "").partition(" ")
