@@ -35,6 +35,7 @@ with st.sidebar:
         state.leave_study()
         st.switch_page("screens/home.py")
     look.who_works()
+    st.caption("Research use, not a medical device.")
 if (lost := state.lost_study()) is not None:
     look.lost(lost)
 body = st.container()

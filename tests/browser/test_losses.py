@@ -166,7 +166,6 @@ def test_server_killed_while_painting(serve: Callable[..., Server], watch: Watch
     # Streamlit has a dialog for this, which must not come between the person and the scan.
     hand.desk.find(".stDialog").wait_for(state="attached", timeout=60_000)
     assert not watch.page.get_by_text("Is Streamlit still running").is_visible()
-    watch.page.mouse.click(4, 4)  # the first press after it takes it away, and does nothing else
     rows(sheet, hand, 9)
     server.start()
     hand.saved()
@@ -223,7 +222,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_disk_full_while_painting(serve: Callable[..., Server], watch: Watch, root: Path, small_disk: Path) -> None:
+def test_disk_full_while_painting(small_disk: Path, serve: Callable[..., Server], watch: Watch, root: Path) -> None:
     own, filler = Path(shutil.copytree(root, small_disk / "heads")), small_disk / "filler"
     server, sheet = serve(small_disk), Sheet(SHAPE)
     watch.allow("status of 507")

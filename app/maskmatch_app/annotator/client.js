@@ -10,7 +10,7 @@ export class Refusal extends Error {
 
 export class Client {
   constructor(study, scan, token) {
-    Object.assign(this, { study, scan, token, author: "", window: "" });
+    Object.assign(this, { study, scan, token, author: "", window: "", classes: null });
   }
 
   address(...parts) {
@@ -23,7 +23,7 @@ export class Client {
   }
 
   async ask(path, { headers = {}, ...rest } = {}) {
-    const answer = await fetch(path, { ...rest, headers: { Authorization: `Bearer ${this.token}`, "Draft-Author": encodeURIComponent(this.author), "Draft-Window": this.window, ...headers } });
+    const answer = await fetch(path, { ...rest, headers: { Authorization: `Bearer ${this.token}`, "Draft-Author": encodeURIComponent(this.author), "Draft-Window": this.window, ...(this.classes ? { "Draft-Classes": asciiOf(this.classes) } : {}), ...headers } });
     if (!answer.ok) throw new Refusal(answer.status, await answer.json().catch(() => ({})));
     return answer;
   }
@@ -36,12 +36,17 @@ export class Client {
     return draftOf(await this.ask(this.address("drafts", this.scan), { cache: "no-store" }));
   }
 
-  // Give a box to the draft. Returns the new revision.
+  // What became of classes: {classes, values}, of each its value now, or null where it is gone.
+  async classesNow(classes) {
+    return (await this.post("classes", { classes })).json();
+  }
+
+  // Give a box to the draft. Returns {revision, saved}.
   async put(revision, box, { over = false, keepalive = false } = {}) {
     const body = await gzipped(bodyOf(box));
     const headers = { "If-Match": `"${revision}"`, "Content-Encoding": "gzip", "Content-Type": "application/octet-stream" };
     const options = { method: "PUT", headers, body, keepalive: keepalive && body.byteLength < 50_000 };
-    return (await (await this.ask(this.address("drafts", this.scan) + (over ? "?over=1" : ""), options)).json()).revision;
+    return (await this.ask(this.address("drafts", this.scan) + (over ? "?over=1" : ""), options)).json();
   }
 
   post(what, json, { revision, keepalive = false } = {}) {
@@ -67,6 +72,9 @@ export class Client {
     return answer.status === 204 ? null : boxOf(await answer.arrayBuffer());
   }
 }
+
+// JSON as a header can carry it.
+const asciiOf = (value) => JSON.stringify(value).replace(/[^ -~]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 async function draftOf(answer) {
   const state = JSON.parse(answer.headers.get("Draft-State"));

@@ -9,10 +9,11 @@ const LONGEST = 20_000;
 
 export class Keeper {
   // `told(state, text)` hears of each change of state; `conflict({author, saved})` asks a person and answers "mine" or
-  // "theirs"; `replaced(draft)` takes over what another window has painted; `stale()` asks for a new token.
-  constructor(client, mask, revision, { told, conflict, replaced, stale }) {
-    Object.assign(this, { client, mask, revision, told, conflict, replaced, stale });
-    this.scan = `${client.study}/${client.scan}`;
+  // "theirs"; `replaced(draft)` takes over what another window has painted; `stale()` asks for a new token; `paused()` ends the
+  // stroke at hand before the labels get new values, of which `renumbered({classes, values})` hears.
+  constructor(client, mask, { revision, saved, origin }, { told, conflict, replaced, stale, paused, renumbered }) {
+    Object.assign(this, { client, mask, revision, saved, told, conflict, replaced, stale, paused, renumbered });
+    this.scan = `${client.study}/${client.scan}/${origin}`;
     this.name(`window-${Math.random().toString(36).slice(2)}-${Date.now().toString(36)}`);
     this.waiting = [];
     this.unkept = 0;
@@ -32,14 +33,55 @@ export class Keeper {
   // what that window had saved already; where somebody else has saved since, a person chooses.
   async takeUp() {
     const here = await alive();
-    const left = (await keptOf(this.scan).catch(() => [])).filter((one) => !here.has(one.window));
+    const found = (await keptOf(this.scan).catch(() => [])).filter((one) => !here.has(one.window));
+    const left = await this.inClassesOfNow(found);
     if (!left.some((one) => this.differs(one))) return void (await forget(left.map((one) => one.id)).catch(() => {}));
     this.leave();
     this.name(left[left.length - 1].window);
-    this.revision = Math.min(this.revision, ...left.map((one) => one.base));
+    // Where nobody has saved since, only the classes may have changed: what was left goes on from there.
+    if (left.some((one) => one.saved !== this.saved)) this.revision = Math.min(this.revision, ...left.map((one) => one.base));
     for (const one of left) this.mask.write(one);
     this.waiting.push(...left.map(({ corner, shape, id }) => ({ corner, shape, ids: [id] })));
     this.send();
+  }
+
+  // What was left, in the numbers that its classes have now. Where one of them is gone it stays as it is in the browser.
+  async inClassesOfNow(left) {
+    const fit = [];
+    this.lost = "";
+    for (const one of left) {
+      const { values } = await this.client.classesNow(one.classes);
+      const gone = goneFrom(one.labels, one.classes, values);
+      if (gone.length) this.lost = `Strokes of an earlier window hold ${gone.join(", ")}, which this study no longer has. They stay in this browser until it is defined again.`;
+      else fit.push({ ...one, labels: one.labels.map((n) => (n ? values[n - 1] : 0)) });
+    }
+    return fit;
+  }
+
+  // The classes of the study have changed: give the labels the numbers that their classes have now, found by name. Where
+  // strokes that are not yet saved hold a class that is gone, nothing changes and they stay in the browser.
+  async renumber() {
+    const draft = await this.client.draft();
+    const { classes, values } = await this.client.classesNow(this.client.classes);
+    if (JSON.stringify(draft.classes) !== JSON.stringify(classes)) throw new Refusal(503, { error: "the structures are being changed" });
+    this.paused();
+    const gone = new Set(this.waiting.flatMap((item) => goneFrom(this.mask.read(item).labels, this.client.classes, values)));
+    if (gone.size) throw new Refusal(412, { error: `it holds ${[...gone].join(", ")}, which this study no longer has: define it again, or undo those strokes` });
+    const isOther = values.some((value, n) => value !== n + 1);
+    this.mask.renumber(values);
+    if (!this.waiting.length) {
+      this.mask.labels.set(draft.labels);
+      this.mask.judged.set(draft.judged);
+    }
+    // With strokes to send, and another window that has saved, the server tells of the conflict.
+    if (!this.waiting.length || draft.saved === this.saved) this.keepUp(draft);
+    this.client.classes = classes;
+    this.renumbered({ classes, values, isOther });
+  }
+
+  // Whether a draft is in the numbers of the classes painted with.
+  isOf(draft) {
+    return JSON.stringify(draft.classes) === JSON.stringify(this.client.classes);
   }
 
   name(window) {
@@ -58,7 +100,7 @@ export class Keeper {
     this.waiting.push(item);
     this.unkept += 1;
     this.tell();
-    const record = { scan: this.scan, window: this.client.window, base: this.revision, ...this.mask.read(box) };
+    const record = { scan: this.scan, window: this.client.window, base: this.revision, saved: this.saved, classes: this.client.classes, ...this.mask.read(box) };
     this.writing = this.writing.then(() => keep(record)).then((id) => { item.ids.push(id); this.unkept -= 1; }, () => { item.isUnkept = true; });
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.send(), WAIT);
@@ -76,7 +118,7 @@ export class Keeper {
       const batch = batchOf(this.waiting);
       await this.writing;
       try {
-        this.revision = await this.client.put(this.revision, this.mask.read(batch.box), { keepalive: this.closed });
+        this.keepUp(await this.client.put(this.revision, this.mask.read(batch.box), { keepalive: this.closed }));
       } catch (error) {
         return this.failed(error);
       }
@@ -85,6 +127,10 @@ export class Keeper {
     }
     this.tell();
     return undefined;
+  }
+
+  keepUp({ revision, saved }) {
+    [this.revision, this.saved] = [revision, saved];
   }
 
   async acknowledge(items) {
@@ -96,7 +142,16 @@ export class Keeper {
 
   async failed(error) {
     if (error instanceof Refusal && error.status === 409) return this.settle(error.told);
+    if (error instanceof Refusal && error.status === 412) {
+      const trouble = await this.renumber().then(() => null, (why) => why);
+      return trouble ? this.later(trouble) : this.goOn();
+    }
     if (error instanceof Refusal && error.status === 403) this.stale();
+    return this.later(error);
+  }
+
+  // What cannot be sent now stays in the browser and is sent again.
+  later(error) {
     this.tries += 1;
     const why = error instanceof Refusal && error.status !== 403 ? ` · ${error.message}` : "";
     this.trouble = `${this.unkept ? "Not saved" : "Kept in this browser"}${why}`;
@@ -115,7 +170,7 @@ export class Keeper {
     try {
       const draft = choice === "theirs" ? await this.client.draft() : null;
       const whole = { corner: [0, 0, 0], shape: this.mask.shape };
-      this.revision = await this.client.put(told.revision, this.mask.read(whole), { over: true });
+      this.keepUp(await this.client.put(told.revision, this.mask.read(whole), { over: true }));
       await this.acknowledge(items);
       if (draft) await this.client.save();
       if (draft) this.replaced(draft);
@@ -149,7 +204,7 @@ export class Keeper {
 
   tell() {
     if (this.inConflict) this.told("conflict");
-    else if (!this.waiting.length) this.told("saved");
+    else if (!this.waiting.length) this.told(this.lost ? "unsaved" : "saved", this.lost);
     else if (this.trouble) this.told("unsaved", this.trouble);
     else this.told("saving");
   }
@@ -170,6 +225,13 @@ export class Keeper {
     if (this.waiting.length) this.send();
     this.client.save(true).catch(() => {});
   }
+}
+
+// The names of the classes that labels hold and that have no value any longer.
+function goneFrom(labels, classes, values) {
+  const held = new Uint8Array(256);
+  for (let n = 0; n < labels.length; n += 1) held[labels[n]] = 1;
+  return classes.filter((_, n) => held[n + 1] && values[n] === null);
 }
 
 // As many of the waiting boxes as make one box of a fair size.

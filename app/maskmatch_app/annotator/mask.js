@@ -66,6 +66,17 @@ export class Mask {
     return boxAround(this.shape, step);
   }
 
+  // Give each label its new value; where that is null, nobody has judged the voxel any longer.
+  renumber(values) {
+    const table = Uint8Array.from({ length: 256 }, (_, old) => (old ? values[old - 1] ?? 0 : 0));
+    for (let n = 0; n < this.labels.length; n += 1) {
+      const old = this.labels[n];
+      if (!old) continue;
+      this.labels[n] = table[old];
+      if (!table[old]) this.judged[n] = 0;
+    }
+  }
+
   // What a box holds, as it is sent: its labels, then its judged bits.
   read(box) {
     const count = box.shape[0] * box.shape[1] * box.shape[2];

@@ -1,6 +1,7 @@
 // The painter: a scan, what is painted on it, the tools, and what keeps it. Painting is on the grid of the file, also
 // where the picture is a reduced copy.
 import { ACTIONS, fillChips, fillRail, fillSheet, Inks, TOOLS } from "./bar.js";
+import { changeClasses, inClasses, takeClasses } from "./classes.js";
 import { Client } from "./client.js";
 import { Desk } from "./desk.js";
 import { Keeper } from "./keeper.js";
@@ -37,19 +38,22 @@ export class Painter extends Desk {
   // The page's data change at each rerun; only another scan is loaded anew.
   show(data) {
     const isSame = this.data?.study === data.study && this.data?.scan === data.scan;
-    this.data = data;
+    const isOther = this.keeper && isSame && !this.keeper.isOf({ classes: data.names });
+    this.data = isOther ? { ...data, names: this.data.names, colours: this.data.colours } : data;
     this.find(".start").disabled = !data.models.length;
+    if (isOther) changeClasses(this, data);
     if (this.keeper && isSame) {
       this.client.author = data.author;
       this.keeper.renew(data.token);
       if (!this.versions.has(data.version)) this.catchUp();
     }
-    const inks = JSON.stringify([data.names, data.colours]);
-    if (inks !== this.inksNow) this.structures(inks);
+    this.structures();
     return isSame && this.find(".desk").dataset.state !== "failed" ? this.turn : this.inTurn(() => this.open(data));
   }
 
-  structures(inks) {
+  structures() {
+    const inks = JSON.stringify([this.data.names, this.data.colours]);
+    if (inks === this.inksNow) return;
     this.inksNow = inks;
     this.inks = new Inks(this.data.colours);
     fillChips(this.find(".chips"), this.data.names, this.data.colours, (label) => this.pick(label));
@@ -64,20 +68,26 @@ export class Painter extends Desk {
     this.say("Loading …");
     this.client = Object.assign(new Client(data.study, data.scan, data.token), { author: data.author });
     const [about, draft] = await Promise.all([this.client.about(), this.client.draft()]);
+    this.client.classes = draft.classes;
+    this.data = inClasses(data, draft.classes);
+    this.structures();
     this.about = about;
     this.grid = { shape: about.shape, spacing: about.spacing_mm };
     this.find(".channels").hidden = about.colour || about.channels.length < 2;
     this.find(".channel").replaceChildren(...about.channels.map((name, n) => new Option(name, n)));
     this.limits.suggest(about.range);
+    this.find(".reduced").hidden = about.factors.every((f) => f === 1);
     this.mask = new Mask(about.shape, draft.labels, draft.judged);
     this.steps = new Steps();
     this.versions = new Set([data.version, null]);
     this.code = (n, stripe) => this.inks.of(this.mask.labels[n], this.mask.judged[n], stripe, this.showJudged);
-    this.keeper = new Keeper(this.client, this.mask, draft.revision, {
+    this.keeper = new Keeper(this.client, this.mask, draft, {
       told: (state, text) => this.tellSaved(state, text),
       conflict: (told) => this.askConflict(told),
       replaced: (draft) => this.replace(draft, false),
       stale: () => this.tellPage("event", "stale"),
+      paused: () => this.pen.end(),
+      renumbered: (change) => takeClasses(this, change),
     });
     await this.openChannel(0);
     this.find(".window").value = "auto";
@@ -209,8 +219,9 @@ export class Painter extends Desk {
     this.versions.add(this.data.version);
     return this.withServer("Loading …", async () => {
       const draft = await this.client.draft();
+      if (!this.keeper.isOf(draft)) return void (await this.keeper.renumber());
       if (draft.revision === this.keeper.revision) return;
-      this.keeper.revision = draft.revision;
+      this.keeper.keepUp(draft);
       this.replace(draft, true);
     });
   }
@@ -227,6 +238,7 @@ export class Painter extends Desk {
       } catch (error) {
         this.notice(error.message);
         if (error.status === 409) await this.keeper.settle(error.told);
+        if (error.status === 412) await this.keeper.renumber().catch((trouble) => this.notice(trouble.message));
       } finally {
         this.busy -= 1;
         this.keeper?.tell();
@@ -260,7 +272,8 @@ export class Painter extends Desk {
   startFrom(model) {
     return this.withServer("Fetching the prediction …", async () => {
       const draft = await this.client.start(this.keeper.revision, model);
-      this.keeper.revision = draft.revision;
+      if (!this.keeper.isOf(draft)) return void (await this.keeper.renumber());
+      this.keeper.keepUp(draft);
       this.replace(draft, true);
       return "The prediction is hatched where nobody has judged it";
     });
@@ -269,9 +282,9 @@ export class Painter extends Desk {
   complete(axis) {
     const index = axis === null ? 0 : this.viewer.voxel()[axis];
     return this.withServer("Marking as complete …", async () => {
-      const { revision, version } = await this.client.complete(this.keeper.revision, axis, index);
-      this.keeper.revision = revision;
-      this.versions.add(version);
+      const done = await this.client.complete(this.keeper.revision, axis, index);
+      this.keeper.keepUp(done);
+      this.versions.add(done.version);
       this.follow(this.mask.stepJudged(slab(this.mask.shape, axis, index)), true);
       this.tellPage("event", "versioned");
       return axis === null ? "This scan is complete" : "This slice is complete";
@@ -374,6 +387,7 @@ export class Painter extends Desk {
     document.removeEventListener("visibilitychange", this.hasten);
     window.removeEventListener("pagehide", this.leave);
     this.leaveScan();
+    this.pen.close();
     super.close();
   }
 }

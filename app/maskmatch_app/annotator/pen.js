@@ -14,7 +14,9 @@ export class Pen {
     Object.assign(this, { desk, canvas: stage.querySelector("canvas"), outline: stage.querySelector(".outline"), tip: stage.querySelector(".tip") });
     this.stroke = null;
     const on = (name, act) => stage.addEventListener(name, act, true);
-    on("pointerdown", (event) => this.down(event));
+    // On the window, and so before a dialog of the page that would take the first press for itself.
+    this.pressed = (event) => this.down(event);
+    window.addEventListener("pointerdown", this.pressed, true);
     on("pointermove", (event) => this.move(event));
     on("pointerup", (event) => this.up(event));
     on("pointercancel", (event) => this.up(event));
@@ -40,7 +42,7 @@ export class Pen {
   }
 
   down(event) {
-    if (this.stroke || event.target !== this.canvas || !this.desk.isPainting() || (event.button !== 0 && event.button !== ERASER_OF_A_PEN)) return;
+    if (this.stroke || !this.isAt(event) || !this.desk.isPainting() || (event.button !== 0 && event.button !== ERASER_OF_A_PEN)) return;
     const plane = this.desk.viewer.pick(event.clientX, event.clientY);
     if (!plane) return;
     event.preventDefault();
@@ -107,6 +109,20 @@ export class Pen {
     if (box) this.desk.keeper.add(box);
     this.trace();
     return true;
+  }
+
+  // Over the canvas; also where the page has set all of itself aside for a dialog that shows nothing over it.
+  isAt(event) {
+    const target = event.composedPath()[0];
+    if (target === this.canvas) return true;
+    const box = this.canvas.getBoundingClientRect();
+    const inside = event.clientX > box.left && event.clientX < box.right && event.clientY > box.top && event.clientY < box.bottom;
+    const isAside = target === document.body || target === document.documentElement || target.closest?.(".stDialog:not(:has([data-testid=stVerticalBlock]))");
+    return inside && Boolean(isAside);
+  }
+
+  close() {
+    window.removeEventListener("pointerdown", this.pressed, true);
   }
 
   whole(place) {
