@@ -98,7 +98,9 @@ def define_labels(
         change = _planned(study, definitions, author)
         removed = [name for name, value in study.label_names.items() if change.values[value] == UNJUDGED]
         if removed and not remove_used and (uses := _uses(study, removed)):
-            told = ", ".join(f"{name!r} on {len(scans)} scans" for name, scans in uses.items())
+            told = ", ".join(
+                f"{name!r} on {len(scans)} scan{'s' if len(scans) > 1 else ''}" for name, scans in uses.items()
+            )
             raise LabelsInUseError(
                 f"{told} would no longer be a label: its voxels would become voxels that nobody has judged "
                 "(earlier versions keep them); remove it all the same?",
