@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,13 @@ def root(tmp_path: Path) -> Path:
     source.mkdir()
     values = np.random.default_rng(3).integers(0, 900, SHAPE).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, np.diag([-2.0, -2.0, 2.0, 1.0])), source / "head.nii.gz")
-    take_in(source, tmp_path / "studies" / "heads", ImportOptions(label_names=("one", "two")))
-    return tmp_path / "studies" / "heads"
+    return _taken_in(tmp_path)
+
+
+def _taken_in(folder: Path) -> Path:
+    root = folder / "studies" / "heads"
+    take_in(folder / "source", root, ImportOptions(label_names=("one", "two")))
+    return root
 
 
 def test_enter_on_a_link_or_a_line_that_opens_marks_nothing(
@@ -82,4 +88,38 @@ def test_strokes_follow_their_structures_when_the_classes_change(
     assert not open_draft(root, "head").judged[:, 11].any()
     hand.page.keyboard.press("Control+z")
     hand.saved()
+    assert not open_draft(root, "head").judged.any()
+
+
+@pytest.mark.proof
+def test_strokes_kept_in_the_browser_follow_their_structures_and_their_scan(
+    serve: Callable[..., Server], watch: Watch, root: Path, tmp_path: Path
+) -> None:
+    """Painted while the server is gone and the page closed: the classes change meanwhile, then the whole study."""
+    server, sheet, pages = serve(root.parent), Sheet(SHAPE), watch.page.context
+
+    def painted_and_left(row: int, label: int) -> None:
+        page = Watch(pages.new_page())
+        hand = Hand(Desk(page).open(server.address, "heads", "head"), SHAPE).turn("axial").go(SLICE)
+        hand.take("brush", label=label, size=1)
+        server.kill()
+        sheet.row(hand, (4, row, SLICE), (17, row, SLICE), label)
+        hand.desk.find(".saved[data-state=unsaved]").wait_for(timeout=30_000)
+        page.page.close()
+
+    def opened() -> None:
+        server.start()
+        page = Watch(pages.new_page())
+        Desk(page).open(server.address, "heads", "head").find(".saved[data-state=saved]").wait_for(timeout=30_000)
+        page.page.close()
+
+    painted_and_left(3, 1)
+    define_labels(root, [LabelDefinition("two", was="two"), LabelDefinition("one", was="one")])
+    opened()
+    sheet.labels *= 2
+    sheet.compare(root, "head")
+    painted_and_left(5, 1)
+    shutil.rmtree(root)
+    _taken_in(tmp_path)
+    opened()
     assert not open_draft(root, "head").judged.any()
