@@ -26,14 +26,29 @@ export const keep = (record) => run("readwrite", (strokes) => strokes.add(record
 export const forget = (ids) => run("readwrite", (strokes) => { for (const id of ids) strokes.delete(id); });
 export const keptOf = (scan) => run("readonly", (strokes) => strokes.index("scan").getAll(scan));
 
-// A window holds a lock of its own name while it lives; strokes of windows that are gone may be taken over.
+// A window holds a lock of its own name while it lives; strokes of windows that are gone may be taken over. Browsers
+// give locks to https and this computer alone; elsewhere windows answer one another.
+const ANSWER_MS = 300;
+const call = () => new BroadcastChannel("maskmatch windows");
+
 export function live(name) {
   let release = () => {};
-  navigator.locks?.request(name, () => new Promise((go) => { release = go; }));
+  if (navigator.locks) {
+    navigator.locks.request(name, () => new Promise((go) => { release = go; }));
+  } else {
+    const channel = call();
+    channel.onmessage = ({ data }) => data.asks && channel.postMessage({ name });
+    release = () => channel.close();
+  }
   return () => release();
 }
 
 export async function alive() {
-  const { held = [] } = (await navigator.locks?.query()) ?? {};
-  return new Set(held.map((lock) => lock.name));
+  if (navigator.locks) return new Set((await navigator.locks.query()).held.map((lock) => lock.name));
+  const [channel, names] = [call(), new Set()];
+  channel.onmessage = ({ data }) => data.name && names.add(data.name);
+  channel.postMessage({ asks: true });
+  await new Promise((go) => setTimeout(go, ANSWER_MS));
+  channel.close();
+  return names;
 }
