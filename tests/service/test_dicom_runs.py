@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from maskmatch_med import service
-from maskmatch_med.cli.app import main
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.study import ImportOptions, Study, import_scans
