@@ -61,7 +61,7 @@ export class Desk {
 
   // What stands in the line below the picture, of the voxel under the crosshair.
   tell() {
-    if (!this.viewer.order) return;
+    if (!this.viewer.isShown) return;
     this.tellPlace(this.viewer.voxel());
     const [word, shade] = this.under();
     this.find(".what").textContent = word;
@@ -71,6 +71,7 @@ export class Desk {
   }
 
   tellPlace(voxel) {
+    if (!this.viewer.isShown) return;
     const [nx, ny] = this.viewer.order.shape;
     const value = this.viewer.valueAt(voxel[0] + nx * (voxel[1] + ny * voxel[2]));
     const mm = this.viewer.mm(voxel).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));

@@ -25,6 +25,11 @@ export class Viewer {
     return this.nv.volumes[0];
   }
 
+  // Whether a scan is on the canvas; between two scans there is none.
+  get isShown() {
+    return Boolean(this.order && this.scan);
+  }
+
   // Load a scan. `shape` and `factors` say how the copy at `url` was reduced, where it was.
   async open(url, shape = null, factors = [1, 1, 1]) {
     await this.ready;
