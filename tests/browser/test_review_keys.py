@@ -66,7 +66,7 @@ def test_keys_decide_on_the_scan_in_view(
     page.reload()
     _shown(page, first)
     page.keyboard.press("c")
-    page.locator("[data-tool=brush]").wait_for(timeout=60_000)
+    page.locator("button[data-tool=brush]").wait_for(timeout=60_000)
     assert "from=review" in page.url
     assert open_draft(root, first).model == "m"
     assert page.locator("[role=dialog]").count() == 0, "no key has reached Streamlit's own"

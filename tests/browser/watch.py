@@ -13,7 +13,7 @@ _LARGEST_PICTURE = 250_000
 _USUAL = re.compile(r"404 .*/_stcore/(health|host-config)\)$")
 
 # Drawing without a graphics card lacks a kind of buffer that the viewer would blur volumes with in 3D.
-_DRAWING = re.compile(r"niivue-error blur shader: +36061")
+_DRAWING = re.compile(r"niivue-error (blur|sobel) shader: +36061")
 
 
 class Watch:

@@ -343,7 +343,7 @@ export class Painter extends Desk {
     this.mask.each(box, (n) => { open += 1 - this.mask.judged[n]; });
     this.find(".slice-state").textContent = open ? "" : `This ${this.viewer.planeName(this.axis)} slice is complete`;
     this.find(".complete-slice").hidden = !open;
-    this.find(".complete-slice").textContent = slices ? "Mark slice complete" : `Mark ${this.viewer.planeName(this.axis)} slice complete`;
+    this.find(".complete-slice").textContent = slices ? "Complete slice" : `Complete ${this.viewer.planeName(this.axis)} slice`;
   }
 
   under() {
