@@ -12,6 +12,7 @@ from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from maskmatch_med.errors import StudyError
+from maskmatch_med.nets.layout import channels_last_on_processor
 from maskmatch_med.planning.plan import Plan
 
 
@@ -24,7 +25,7 @@ def build_network(plan: Plan) -> nn.Module:
     Source: Isensee et al., nnU-Net, Nature Methods 2021, as MONAI's ``DynUNet``.
     """
     net = plan.network
-    return DynUNet(  # type: ignore[no-any-return]
+    network = DynUNet(
         spatial_dims=plan.spatial_dims,
         in_channels=len(plan.channel_names),
         out_channels=plan.classes,
@@ -36,6 +37,7 @@ def build_network(plan: Plan) -> nn.Module:
         deep_supervision=net.deep_supervision,
         deep_supr_num=max(1, min(2, len(net.features) - 2)),
     )
+    return channels_last_on_processor(network)
 
 
 def heads(output: Tensor, plan: Plan) -> tuple[Tensor, ...]:
