@@ -60,6 +60,10 @@ class PseudoLabelConfig(_Section):
     scale_mode: Literal["window", "resize"] = "window"
     """``window``: a window of the training size is cut at each scale, so 0.7 sees more context and 1.5 more detail at
     equal cost. ``resize``: the same patch is resized, as the reference code does."""
+    mirror_scales: bool = True
+    """Whether each scale but 1 is asked about a mirror image, another axis for each, where the plan mirrors at all."""
+    target: Literal["label", "probabilities"] = "label"
+    """What the student is held to: the likeliest class, or the averaged probabilities themselves."""
     gate: bool = True
     """A scale enters the ensemble only while it does not lower the teacher's Dice on labelled patches."""
     gate_by: Literal["paired", "alone"] = "paired"
@@ -98,6 +102,8 @@ class UnlabelledConfig(_Section):
     ramp: float = Field(default=0.1, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
+    turn: bool = False
+    """Whether the strong view is also mirrored, turned and zoomed anew, its targets alike."""
     uncertainty_passes: int = Field(default=8, ge=2)
     """How often ua-mt asks the teacher about noisy copies."""
     feature_dropout: float = Field(default=0.5, ge=0, lt=1)

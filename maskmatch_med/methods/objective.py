@@ -15,6 +15,7 @@ from maskmatch_med.methods.pseudo_labels import (
     PseudoLabels,
     average_scales,
     axis_factors,
+    mirrored,
     resized_probabilities,
     weighed_by_certainty,
     window_probabilities,
@@ -235,14 +236,23 @@ class Objective:
         members = {}
         for scale in scales:
             factors = axis_factors(scale, self.plan.scaled_axes)
+            asked = mirrored(teacher, self.mirrored_axes(scale))
             if self.config.pseudo_labels.scale_mode == "resize":
                 weak = apply_spatial(source, draw, patch_vox)
-                members[scale] = resized_probabilities(teacher, weak, factors, self.plan.network.divisor)
+                members[scale] = resized_probabilities(asked, weak, factors, self.plan.network.divisor)
             else:
                 members[scale] = window_probabilities(
-                    teacher, lambda f: apply_spatial(source, draw.zoomed(f), patch_vox), factors
+                    asked, lambda f: apply_spatial(source, draw.zoomed(f), patch_vox), factors
                 )
         return members
+
+    def mirrored_axes(self, scale: float) -> tuple[int, ...]:
+        """Along which axes a scale's image is mirrored: none at scale 1, the plan's axes in turn at the others."""
+        axes = self.plan.mirror_axes
+        if scale == 1.0 or not axes or not self.config.pseudo_labels.mirror_scales:
+            return ()
+        others = [other for other in self.scales if other != 1.0]
+        return (axes[others.index(scale) % len(axes)],)
 
     def _supervised(self, output: Tensor, labels: Tensor) -> Tensor:
         """Deep supervision weighs the heads 1, 1/2, 1/4, … and divides by their sum (Isensee et al. 2021)."""

@@ -52,10 +52,22 @@ class PseudoLabels:
         parts = (self.probabilities, self.labels, self.confidence, self.valid)
         return PseudoLabels(*(apply_cutmix(part, draw) for part in parts))
 
+    def turned(self, draw: SpatialDraw) -> PseudoLabels:
+        """The targets of a view that is mirrored, turned or zoomed; what it sees beyond the patch is not valid."""
+        shape = self.valid.shape[1:]
+        inside = apply_spatial(self.valid[:, None].float(), draw, shape, nearest=True)[:, 0] > 0.5
+        return PseudoLabels.from_probabilities(apply_spatial(self.probabilities, draw, shape), inside)
+
 
 def axis_factors(scale: float, scaled_axes: Sequence[bool]) -> tuple[float, ...]:
     """The factor of each axis at one scale; thin through-plane axes (``Plan.scaled_axes``) are left alone."""
     return tuple(scale if scaled else 1.0 for scaled in scaled_axes)
+
+
+def mirrored(network: Network, axes: Sequence[int]) -> Network:
+    """The network asked about the mirror image along spatial ``axes``, its answer mirrored back."""
+    dims = [axis + 2 for axis in axes]
+    return lambda image: network(image.flip(dims)).flip(dims) if dims else network(image)
 
 
 @torch.no_grad()

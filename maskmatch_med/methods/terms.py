@@ -21,14 +21,17 @@ from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.views import (
     STRONG,
+    SpatialDraw,
     apply_cutmix,
     apply_intensity,
     apply_patch_mask,
+    apply_spatial,
     default_patch_mm,
     draw_boxes,
     draw_cutmix,
     draw_intensity,
     draw_patch_mask,
+    draw_spatial,
     mask_patch_vox,
 )
 
@@ -85,17 +88,25 @@ class StrongView:
     """Weak to strong: intensity changes and CutMix, confident cross-entropy (FixMatch, Sohn et al. 2020)."""
 
     def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
-        self.config, self.recipe = config, recipe
+        self.config, self.recipe, self.plan = config, recipe, plan
         self.scaled_axes = plan.scaled_axes
         self.weight = config.unlabelled.strong_weight
 
     def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        weak = lesson.weak
+        weak, pseudo = lesson.weak, lesson.pseudo
+        if self.config.unlabelled.turn:
+            turn = self._turn(len(weak), generator)
+            weak, pseudo = apply_spatial(weak, turn, weak.shape[2:]), pseudo.turned(turn)
         strong = apply_intensity(weak, draw_intensity(len(weak), STRONG, generator), self.scaled_axes)
         cutmix = draw_cutmix(len(weak), weak.shape[2:], self.config.unlabelled.cutmix_probability, generator)
-        target, loss = lesson.pseudo.mixed(cutmix), _pseudo_loss(self.config, self.recipe, lesson)
+        target, loss = pseudo.mixed(cutmix), _pseudo_loss(self.config, self.recipe, lesson)
         return Task(apply_cutmix(strong, cutmix), lambda logits: loss(logits, target))
+
+    def _turn(self, count: int, generator: Generator) -> SpatialDraw:
+        """Every item is turned and zoomed, within the limits of the weak view."""
+        always = self.config.spatial.model_copy(update={"rotation_probability": 1.0, "zoom_probability": 1.0})
+        return draw_spatial(count, self.plan.spacing_mm, self.plan.mirror_axes, always, generator)
 
 
 class MaskedView:
@@ -236,8 +247,8 @@ def _pseudo_loss(config: TrainConfig, recipe: Recipe, lesson: Lesson) -> PseudoL
         first, last = config.unlabelled.entropy_beta
         beta = first * (last / first) ** lesson.progress
         return lambda logits, pseudo: entropy_weighted_mse(logits, pseudo, beta)
-    threshold, normalise_by = config.pseudo_labels.threshold, config.unlabelled.normalise_by
-    return lambda logits, pseudo: confident_cross_entropy(logits, pseudo, threshold, normalise_by)
+    told, normalise_by = config.pseudo_labels, config.unlabelled.normalise_by
+    return lambda logits, pseudo: confident_cross_entropy(logits, pseudo, told.threshold, normalise_by, told.target)
 
 
 TERMS: dict[str, Callable[[Plan, TrainConfig, Recipe], Term]] = {

@@ -177,6 +177,19 @@ def test_a_confidence_of_exactly_the_threshold_counts() -> None:
     assert value(found) == pytest.approx(math.log(2), rel=1e-6)
 
 
+def test_probabilities_as_target_are_cross_entropy_with_each_class_in_its_share() -> None:
+    teacher = np.array([[[[0.9, 0.6]], [[0.1, 0.4]]]])
+    logits = torch.tensor([[[[1.0, -2.0]], [[0.0, 0.5]]]], dtype=torch.float64)
+    pseudo = pseudo_of(teacher, np.ones((1, 1, 2), bool))
+    both = []
+    for column, (first, second) in enumerate(((0.9, 0.1), (0.6, 0.4))):
+        share = softmax(logits[0, :, 0, column].numpy())
+        both.append(-first * math.log(share[0]) - second * math.log(share[1]))
+    for threshold, expected in ((0.0, sum(both) / 2), (0.8, both[0] / 2)):
+        found = confident_cross_entropy(logits, pseudo, threshold, target="probabilities")
+        assert value(found) == pytest.approx(expected, rel=1e-6)
+
+
 @settings(deadline=None, max_examples=60)
 @given(problems())
 def test_probability_mse_is_the_formula(problem: tuple[Array, NDArray[np.int64], Array, NDArray[np.bool_]]) -> None:

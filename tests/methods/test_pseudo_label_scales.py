@@ -15,7 +15,7 @@ from scipy.ndimage import zoom
 from torch import Tensor, nn
 
 from maskmatch_med.methods import PseudoLabels, average_scales, confident_cross_entropy
-from maskmatch_med.methods.pseudo_labels import axis_factors, resized_probabilities, window_probabilities
+from maskmatch_med.methods.pseudo_labels import axis_factors, mirrored, resized_probabilities, window_probabilities
 from maskmatch_med.views import CutMixDraw, SpatialDraw, apply_spatial
 
 SLOPE = 0.3
@@ -216,3 +216,19 @@ def test_one_window_of_the_training_size_a_scale() -> None:
     network = Places()
     assert counted(network, 12) == 1
     assert [tuple(image.shape) for image in network.seen] == [(1, 1, 12, 12)]
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1, 2)])
+def test_a_mirrored_question_has_its_answer_mirrored_back(axes: tuple[int, ...]) -> None:
+    """What tells places from an image is right of the image whichever way it was held; what counts along an axis is not."""
+    image = positions(2, (5, 6, 4))
+    places = Places()
+    torch.testing.assert_close(mirrored(places, axes)(image), places(image))
+    asked = places.seen[0].numpy()
+    np.testing.assert_array_equal(asked, np.flip(image.numpy(), [axis + 2 for axis in axes]))
+
+    def counting(x: Tensor) -> Tensor:
+        return torch.arange(x[0, 0].numel(), dtype=torch.float32).view(1, 1, *x.shape[2:]).expand(len(x), 1, -1, -1, -1)
+
+    found = mirrored(counting, axes)(image)[0, 0].numpy()
+    np.testing.assert_array_equal(found, np.flip(np.arange(120.0).reshape(5, 6, 4), axes))

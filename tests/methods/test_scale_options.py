@@ -128,3 +128,31 @@ def test_context_is_cut_from_beyond_the_patch(tiny_plan: Build) -> None:
     assert not by_scale[1.5].any()
     assert by_scale[0.7].any()
     assert {seen.shape for seen in teacher.seen} == {(2, 1, 16, 16)}
+
+
+def test_each_scale_but_one_is_asked_about_its_own_mirror_image(tiny_plan: Build) -> None:
+    plan = tiny_plan(2)
+    for axes, wanted in (((0, 1), [(0,), (), (1,)]), ((1,), [(1,), (), (1,)]), ((), [(), (), ()])):
+        objective = Objective(parse_recipe("maskmatch"), plan.model_copy(update={"mirror_axes": axes}), TrainConfig())
+        assert [objective.mirrored_axes(scale) for scale in (0.7, 1.0, 1.5)] == wanted
+    still = objective_of(tiny_plan, **{"pseudo_labels.mirror_scales": False})
+    assert [still.mirrored_axes(scale) for scale in (0.7, 1.0, 1.5)] == [(), (), ()]
+
+
+@pytest.mark.parametrize("mode", ["window", "resize"])
+def test_mirrored_scales_come_back_to_their_place(mode: str, tiny_plan: Build, tiny_batch: Build) -> None:
+    """A network that answers voxel by voxel says the same of a mirror image, so the ensemble must not change."""
+
+    class Pointwise(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.cat([0.2 * image[:, :1], -image[:, :1], image[:, :1]], 1)
+
+    plan = tiny_plan(2).model_copy(update={"mirror_axes": (0, 1)})
+    found = []
+    for mirror in (True, False):
+        told = {"pseudo_labels.mirror_scales": mirror, "pseudo_labels.gate": False, "pseudo_labels.scale_mode": mode}
+        objective = Objective(parse_recipe("maskmatch"), plan, TrainConfig().override(told))
+        batch = tiny_batch(objective.plan, objective.source_vox)
+        _, pseudo = objective.teach(Pointwise(), batch, torch.Generator().manual_seed(0))
+        found.append(pseudo.probabilities)
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
