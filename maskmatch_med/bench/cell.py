@@ -17,6 +17,7 @@ from typing import Any
 from maskmatch_med import service
 from maskmatch_med.bench.design import Cell, Design
 from maskmatch_med.bench.prepare import study_of
+from maskmatch_med.bench.shared_start import begin_from_shared_start
 from maskmatch_med.errors import InputError, MaskMatchError
 from maskmatch_med.evaluation import Evaluation
 from maskmatch_med.evaluation.results import METRICS, value
@@ -61,8 +62,11 @@ def run_cell(root: Path, design: Design, cell: Cell, device: str, stop_requested
     with FolderLock(folder / "lock", f"the benchmark's {cell.key}").held(timeout_s=_PATIENCE_S, waiting=print):
         if read_result(root, cell) is not None:
             return True
+        study, config = study_of(root, cell.labelled), design.config_of(cell, device)
+        if design.shared_start and not begin_from_shared_start(study, config, cell.key, stop_requested):
+            return False
         request = service.TrainRequest(name=cell.key, resume=True, stop_requested=stop_requested)
-        model = service.train(study_of(root, cell.labelled), design.config_of(cell, device), request)
+        model = service.train(study, config, request)
         metrics = model.metrics()
         if not metrics.get("finished"):
             return False

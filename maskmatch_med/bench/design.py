@@ -119,6 +119,7 @@ class Design(_Record):
         plan: values of the plan to replace.
         unseen: score on the last so many of ``label_order`` instead of ``test``: to choose settings on.
         nsd_mm: tolerance of the surface Dice.
+        shared_start: recipes that are alike until their unlabelled terms begin go on from one state of that moment.
     """
 
     data: Path
@@ -133,6 +134,7 @@ class Design(_Record):
     plan: dict[str, str] = {}
     unseen: int = 0
     nsd_mm: float = 1.0
+    shared_start: bool = False
 
     @field_validator("data", "splits")
     @classmethod

@@ -38,6 +38,9 @@ def bench(
         int, typer.Option(help="Score on the last N of label_order instead of test, to choose settings on.")
     ] = 0,
     nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
+    shared_start: Annotated[
+        bool, typer.Option(help="Train what recipes of a seed have in common, the first share on labels alone, once.")
+    ] = False,
     devices: Annotated[str, typer.Option(help="Devices, separated by commas: cpu or cuda:0,cuda:1.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time on each device.")] = 1,
 ) -> None:
@@ -59,6 +62,7 @@ def bench(
         plan=pairs(plan),
         unseen=unseen,
         nsd_mm=nsd_mm,
+        shared_start=shared_start,
     )
     with ProgressBar("Benchmark") as progress:
         request = BenchRequest(_words(devices), workers, progress, typer.echo)

@@ -42,6 +42,11 @@ class ScaleReliability:
         rows.append(_overlap(ensemble, labels).expand(2, -1, -1))
         self.counts = self.keep * self.counts + torch.stack(rows).cpu().double()
 
+    def recall(self, counts: Tensor) -> None:
+        """Go on from the counts of an earlier state; those of other scales or classes say nothing here."""
+        if counts.shape == self.counts.shape:
+            self.counts = counts
+
     def dice(self) -> dict[str, float]:
         """Mean foreground Dice of each scale, and of the ensemble; empty before the first measurement."""
         names = [f"{scale:g}" for scale in self.scales] + ["ensemble"]

@@ -29,7 +29,7 @@ class _ItemNorm(nn.Module):
         if features.device.type != "cpu" or not features.is_contiguous(memory_format=_LAST[features.ndim]):
             return functional.instance_norm(features, weight=weight, bias=bias, eps=self.eps)  # type: ignore[arg-type]
         given: dict[str, Any] = {"weight": weight, "bias": bias, "training": True, "eps": self.eps}
-        return torch.cat([functional.batch_norm(item, None, None, **given) for item in features.split(1)])
+        return torch.cat([functional.batch_norm(item, None, None, **given) for item in torch.split(features, 1)])
 
 
 def channels_last_on_processor(network: nn.Module) -> nn.Module:

@@ -66,6 +66,7 @@ class TrainRequest:
         began: ``time.monotonic()`` when the command began.
         stop_requested: asked before every step; true ends the training with its state saved.
         report: receives what happens, see :data:`maskmatch_med.training.Report`.
+        until: end as if asked to when so many iterations are done.
     """
 
     name: str | None = None
@@ -74,6 +75,7 @@ class TrainRequest:
     began: float = field(default_factory=time.monotonic)
     stop_requested: Callable[[], bool] = lambda: False
     report: Report = lambda event: None
+    until: int | None = None
 
 
 def train(
@@ -111,6 +113,7 @@ def train(
         began=request.began,
         stop_requested=request.stop_requested,
         report=request.report,
+        until=request.until,
     )
     with memory_explained("a step of this plan", "set a smaller patch_vox or batch_size in plan.json, or --device cpu"):
         return run_training(opened, config, options)

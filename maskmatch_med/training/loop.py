@@ -42,6 +42,7 @@ class LoopParts:
         microscope: looks at the teacher's pseudo-labels, or None where the recipe has none.
         stop_requested: asked before every step.
         report: receives progress.
+        until: stop, as if asked to, when so many iterations are done.
     """
 
     student: nn.Module
@@ -54,6 +55,7 @@ class LoopParts:
     microscope: Microscope | None
     stop_requested: Callable[[], bool]
     report: Report
+    until: int | None = None
 
 
 class TrainingLoop:
@@ -95,7 +97,7 @@ class TrainingLoop:
             parts.microscope.begin(self._moment())
         with Prefetcher(parts.sampler, self.iteration) as crops:
             while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
-                if parts.stop_requested():
+                if parts.stop_requested() or self.iteration == parts.until:
                     finished = False
                     break
                 batch = crops.next().to(self.fabric.device)
@@ -221,7 +223,7 @@ class TrainingLoop:
         self.parts.student.load_state_dict(checkpoint.student)
         self.teacher.network.load_state_dict(checkpoint.teacher)
         self.optimiser.load_state_dict(checkpoint.optimiser)
-        self.parts.objective.reliability.counts = checkpoint.scale_counts
+        self.parts.objective.reliability.recall(checkpoint.scale_counts)
 
 
 def _step_seed(seed: int, iteration: int) -> int:

@@ -51,6 +51,7 @@ class RunOptions:
         began: ``time.monotonic()`` when the command began; its wall time counts from there.
         stop_requested: asked before every step.
         report: receives progress.
+        until: stop, as if asked to, when so many iterations are done.
     """
 
     name: str
@@ -61,6 +62,7 @@ class RunOptions:
     began: float = field(default_factory=time.monotonic)
     stop_requested: Callable[[], bool] = lambda: False
     report: Report = lambda event: None
+    until: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         microscope=_microscope(folder, objective, split),
         stop_requested=options.stop_requested,
         report=report,
+        until=options.until,
     )
     loop = TrainingLoop(parts, config, fabric)
     if checkpoint is not None:

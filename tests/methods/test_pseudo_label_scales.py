@@ -220,7 +220,7 @@ def test_one_window_of_the_training_size_a_scale() -> None:
 
 @pytest.mark.parametrize("axes", [(), (0,), (1, 2)])
 def test_a_mirrored_question_has_its_answer_mirrored_back(axes: tuple[int, ...]) -> None:
-    """What tells places from an image is right of the image whichever way it was held; what counts along an axis is not."""
+    """A network that reads places off the image is right however it is held; one that counts along an axis is not."""
     image = positions(2, (5, 6, 4))
     places = Places()
     torch.testing.assert_close(mirrored(places, axes)(image), places(image))
