@@ -102,8 +102,6 @@ class UnlabelledConfig(_Section):
     ramp: float = Field(default=0.1, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
-    turn: bool = False
-    """Whether the strong view is also mirrored, turned and zoomed anew, its targets alike."""
     uncertainty_passes: int = Field(default=8, ge=2)
     """How often ua-mt asks the teacher about noisy copies."""
     feature_dropout: float = Field(default=0.5, ge=0, lt=1)

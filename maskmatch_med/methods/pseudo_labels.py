@@ -52,12 +52,6 @@ class PseudoLabels:
         parts = (self.probabilities, self.labels, self.confidence, self.valid)
         return PseudoLabels(*(apply_cutmix(part, draw) for part in parts))
 
-    def turned(self, draw: SpatialDraw) -> PseudoLabels:
-        """The targets of a view that is mirrored, turned or zoomed; what it sees beyond the patch is not valid."""
-        shape = self.valid.shape[1:]
-        inside = apply_spatial(self.valid[:, None].float(), draw, shape, nearest=True)[:, 0] > 0.5
-        return PseudoLabels.from_probabilities(apply_spatial(self.probabilities, draw, shape), inside)
-
 
 def axis_factors(scale: float, scaled_axes: Sequence[bool]) -> tuple[float, ...]:
     """The factor of each axis at one scale; thin through-plane axes (``Plan.scaled_axes``) are left alone."""

@@ -21,17 +21,14 @@ from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.views import (
     STRONG,
-    SpatialDraw,
     apply_cutmix,
     apply_intensity,
     apply_patch_mask,
-    apply_spatial,
     default_patch_mm,
     draw_boxes,
     draw_cutmix,
     draw_intensity,
     draw_patch_mask,
-    draw_spatial,
     mask_patch_vox,
 )
 
@@ -88,25 +85,17 @@ class StrongView:
     """Weak to strong: intensity changes and CutMix, confident cross-entropy (FixMatch, Sohn et al. 2020)."""
 
     def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
-        self.config, self.recipe, self.plan = config, recipe, plan
+        self.config, self.recipe = config, recipe
         self.scaled_axes = plan.scaled_axes
         self.weight = config.unlabelled.strong_weight
 
     def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        weak, pseudo = lesson.weak, lesson.pseudo
-        if self.config.unlabelled.turn:
-            turn = self._turn(len(weak), generator)
-            weak, pseudo = apply_spatial(weak, turn, weak.shape[2:]), pseudo.turned(turn)
+        weak = lesson.weak
         strong = apply_intensity(weak, draw_intensity(len(weak), STRONG, generator), self.scaled_axes)
         cutmix = draw_cutmix(len(weak), weak.shape[2:], self.config.unlabelled.cutmix_probability, generator)
-        target, loss = pseudo.mixed(cutmix), _pseudo_loss(self.config, self.recipe, lesson)
+        target, loss = lesson.pseudo.mixed(cutmix), _pseudo_loss(self.config, self.recipe, lesson)
         return Task(apply_cutmix(strong, cutmix), lambda logits: loss(logits, target))
-
-    def _turn(self, count: int, generator: Generator) -> SpatialDraw:
-        """Every item is turned and zoomed, within the limits of the weak view."""
-        always = self.config.spatial.model_copy(update={"rotation_probability": 1.0, "zoom_probability": 1.0})
-        return draw_spatial(count, self.plan.spacing_mm, self.plan.mirror_axes, always, generator)
 
 
 class MaskedView:
