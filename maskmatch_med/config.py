@@ -61,11 +61,12 @@ class PseudoLabelConfig(_Section):
     """``window``: a window of the training size is cut at each scale, so 0.7 sees more context and 1.5 more detail at
     equal cost. ``resize``: the same patch is resized, as the reference code does."""
     mirror_scales: bool = True
-    """Whether each scale but 1 is asked about a mirror image, another axis for each, where the plan mirrors at all."""
+    """Whether each scale but 1 is asked about a mirror image, another axis for each, where the plan mirrors at all.
+    Where the gate keeps such a scale out, its mirror image at scale 1 takes its place."""
     target: Literal["label", "probabilities"] = "label"
     """What the student is held to: the likeliest class, or the averaged probabilities themselves."""
     gate: bool = True
-    """A scale enters the ensemble only while it does not lower the teacher's Dice on labelled patches."""
+    """A scale enters the ensemble only while the teacher's Dice on labelled patches is not lower for it."""
     gate_by: Literal["paired", "alone"] = "paired"
     """Whose Dice must be at least that of scale 1: the scale's mean with scale 1, or the scale's own."""
     weigh_by: Literal["equal", "dice", "entropy"] = "equal"

@@ -200,22 +200,31 @@ class Objective:
             inside: (U, 1, *source) bool, false outside the scan.
             draw: the view.
         """
-        weights = {scale: w for scale, w in self.scale_weights().items() if w > 0}
-        members = self._members(teacher, source, draw, tuple(weights))
+        looks = self._looks()
+        members = self._members(teacher, source, draw, looks)
         valid = apply_spatial(inside.float(), draw, self.plan.patch_vox, nearest=True)[:, 0] > 0.5
-        return PseudoLabels.from_probabilities(self._ensemble(members, weights), valid)
+        return PseudoLabels.from_probabilities(self._ensemble(members), valid)
 
     @torch.no_grad()
     def measure_scales(self, teacher: Network, batch: Batch, generator: Generator) -> None:
         """Measure the teacher's Dice at each scale on the batch's labelled patches, without intensity changes."""
         draw = self._draw(len(batch.labelled), generator)
-        members = self._members(teacher, batch.labelled, draw, self.scales)
+        members = self._members(teacher, batch.labelled, draw, {scale: scale for scale in self.scales})
+        mirrors = {scale: 1.0 for scale in self.scales if self.mirrored_axes(scale)}
+        rivals = self._members(teacher, batch.labelled, draw, mirrors)
         _, labels = self._labelled_patch(batch, draw)
-        ensemble = self._ensemble(members, self.scale_weights())
+        chosen = {scale: (rivals if look != scale else members)[scale] for scale, look in self._looks().items()}
         seen = {scale: torch.where(inside, p, members[1.0][0]) for scale, (p, inside) in members.items()}
-        self.reliability.measure(seen, ensemble, labels)
+        self.reliability.measure(seen, self._ensemble(chosen), labels, {scale: p for scale, (p, _) in rivals.items()})
 
-    def _ensemble(self, members: dict[float, tuple[Tensor, Tensor]], weights: dict[float, float]) -> Tensor:
+    def _looks(self) -> dict[float, float]:
+        """The members of the ensemble, by their scale, and the scale that each looks at: 1 where it may not speak."""
+        weights = self.scale_weights()
+        may_speak = {scale: scale if weight > 0 else 1.0 for scale, weight in weights.items()}
+        return {scale: look for scale, look in may_speak.items() if look == scale or self.mirrored_axes(scale)}
+
+    def _ensemble(self, members: dict[float, tuple[Tensor, Tensor]]) -> Tensor:
+        weights = {scale: weight or 1.0 for scale, weight in self.scale_weights().items() if scale in members}
         by_certainty = self.config.pseudo_labels.weigh_by == "entropy" and len(members) > 1
         return average_scales(weighed_by_certainty(members) if by_certainty else members, weights)
 
@@ -230,12 +239,12 @@ class Objective:
         return apply_spatial(batch.labelled, draw, patch_vox), judged.to(torch.uint8)
 
     def _members(
-        self, teacher: Network, source: Tensor, draw: SpatialDraw, scales: tuple[float, ...]
+        self, teacher: Network, source: Tensor, draw: SpatialDraw, looks: Mapping[float, float]
     ) -> dict[float, tuple[Tensor, Tensor]]:
         patch_vox = self.plan.patch_vox
         members = {}
-        for scale in scales:
-            factors = axis_factors(scale, self.plan.scaled_axes)
+        for scale, look in looks.items():
+            factors = axis_factors(look, self.plan.scaled_axes)
             asked = mirrored(teacher, self.mirrored_axes(scale))
             if self.config.pseudo_labels.scale_mode == "resize":
                 weak = apply_spatial(source, draw, patch_vox)

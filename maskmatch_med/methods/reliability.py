@@ -1,8 +1,8 @@
 """Which scales may speak: the teacher's Dice per scale, measured on labelled patches while it trains.
 
 [ours] Away from the training scale a network is worse, and a plain mean turns its errors into confident targets that
-training then confirms. A scale therefore enters the ensemble only while adding it to scale 1 does not lower the Dice
-on labelled patches.
+training then confirms. A scale therefore enters the ensemble only while adding it to scale 1 does not give a lower Dice
+on labelled patches than what would stand in its place: its rival, a mirror image at scale 1, or nothing.
 """
 
 from __future__ import annotations
@@ -31,15 +31,29 @@ class ScaleReliability:
     def __init__(self, scales: Sequence[float], classes: int, keep: float = 0.8) -> None:
         self.scales = tuple(scales)
         self.keep = keep
-        self.counts = torch.zeros(len(self.scales) + 1, 2, 2, classes, dtype=torch.float64)
-        """(scale or the whole ensemble, alone or paired, overlap or total, class)."""
+        self.counts = torch.zeros(2 * len(self.scales) + 1, 2, 2, classes, dtype=torch.float64)
+        """(the scales, the whole ensemble, the scales' rivals; alone or paired; overlap or total; class)."""
 
-    def measure(self, probabilities: Mapping[float, Tensor], ensemble: Tensor, labels: Tensor) -> None:
-        """Add one labelled batch: each scale's (B, K, *spatial), their mean, and labels (B, *spatial), 255 unjudged."""
+    def measure(
+        self,
+        probabilities: Mapping[float, Tensor],
+        ensemble: Tensor,
+        labels: Tensor,
+        rivals: Mapping[float, Tensor] | None = None,
+    ) -> None:
+        """Add one labelled batch.
+
+        Args:
+            probabilities: what the teacher says at each scale, (B, K, *spatial).
+            ensemble: their mean.
+            labels: (B, *spatial); 255 = not judged.
+            rivals: for a scale, what would stand in its place; by default nothing, which leaves scale 1 alone.
+        """
         one = probabilities[1.0]
-        members = [probabilities[scale] for scale in self.scales]
+        rivals = rivals or {}
+        members = [probabilities[scale] for scale in self.scales] + [rivals.get(scale, one) for scale in self.scales]
         rows = [torch.stack([_overlap(p, labels), _overlap((p + one) / 2, labels)]) for p in members]
-        rows.append(_overlap(ensemble, labels).expand(2, -1, -1))
+        rows.insert(len(self.scales), _overlap(ensemble, labels).expand(2, -1, -1))
         self.counts = self.keep * self.counts + torch.stack(rows).cpu().double()
 
     def recall(self, counts: Tensor) -> None:
@@ -50,7 +64,7 @@ class ScaleReliability:
     def dice(self) -> dict[str, float]:
         """Mean foreground Dice of each scale, and of the ensemble; empty before the first measurement."""
         names = [f"{scale:g}" for scale in self.scales] + ["ensemble"]
-        return {name: float(value) for name, value in zip(names, self._dice()[:, 0], strict=True) if self._measured()}
+        return {name: float(value) for name, value in zip(names, self._dice()[:, 0], strict=False) if self._measured()}
 
     def weights(
         self,
@@ -65,16 +79,18 @@ class ScaleReliability:
 
         Args:
             gate: whether a scale must earn its place.
-            gate_by: whose Dice must be at least that of scale 1: the mean of the scale and scale 1, or the scale's own.
+            gate_by: ``paired``: the mean of the scale and scale 1 must have at least the Dice of the mean of its rival
+                and scale 1; ``alone``: the scale itself that of scale 1.
             weigh_by: ``dice`` weighs a scale by its Dice over that of scale 1, both at least 0.1.
         """
         measured = self._dice()
         one = self.scales.index(1.0)
         compared = measured[:, 0 if gate_by == "alone" else 1]
         alone = measured[:, 0].clamp_min(_LOWEST_DICE)
-        floor = max(float(compared[one]), _LOWEST_DICE)
         weights = {}
         for index, scale in enumerate(self.scales):
+            rival = one if gate_by == "alone" else len(self.scales) + 1 + index
+            floor = max(float(compared[rival]), _LOWEST_DICE)
             enters = scale == 1.0 or not gate or bool(compared[index] >= floor)
             weight = float(alone[index] / alone[one]) if weigh_by == "dice" else 1.0
             weights[scale] = weight if enters else 0.0

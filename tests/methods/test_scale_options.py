@@ -30,6 +30,7 @@ def measured(alone: list[float], paired: list[float]) -> ScaleReliability:
     for scale, dice in enumerate(zip(alone, paired, strict=True)):
         for kind, value in enumerate(dice):
             reliability.counts[scale, kind, :, 1] = torch.tensor([value * 50, 100.0])
+    reliability.counts[4:] = reliability.counts[1, 0]
     return reliability
 
 
@@ -156,3 +157,33 @@ def test_mirrored_scales_come_back_to_their_place(mode: str, tiny_plan: Build, t
         _, pseudo = objective.teach(Pointwise(), batch, torch.Generator().manual_seed(0))
         found.append(pseudo.probabilities)
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+
+
+def test_where_the_gate_is_shut_the_mirror_image_at_scale_one_speaks(tiny_plan: Build, tiny_batch: Build) -> None:
+    """The teacher sees as many images either way; those of a shut gate are the patch itself, mirrored."""
+
+    class Watching(nn.Module):
+        seen: list[Tensor]
+
+        def forward(self, image: Tensor) -> Tensor:
+            self.seen.append(image)
+            return torch.cat([0.2 * image[:, :1], -image[:, :1], image[:, :1]], 1)
+
+    plan = tiny_plan(2).model_copy(update={"mirror_axes": (0, 1)})
+    objective = Objective(parse_recipe("maskmatch"), plan, TrainConfig())
+    teacher = Watching()
+    images = {}
+    for gate, dice in (("shut", [0.4, 0.8, 0.4]), ("open", [0.9, 0.8, 0.9])):
+        objective.reliability.counts = torch.zeros_like(objective.reliability.counts)
+        for row, value in enumerate(dice):
+            objective.reliability.counts[row, :, :, 1] = torch.tensor([value * 50, 100.0])
+        objective.reliability.counts[4:, :, :, 1] = torch.tensor([40.0, 100.0])
+        assert list(objective.scale_weights().values()) == ([0, 1, 0] if gate == "shut" else [1, 1, 1])
+        teacher.seen = []
+        weak, _ = objective.teach(teacher, tiny_batch(plan, objective.source_vox), torch.Generator().manual_seed(0))
+        images[gate] = teacher.seen
+    torch.testing.assert_close(images["shut"][1], weak)
+    torch.testing.assert_close(images["shut"][0], weak.flip(2))
+    torch.testing.assert_close(images["shut"][2], weak.flip(3))
+    assert not torch.allclose(images["open"][0], weak.flip(2))
+    torch.testing.assert_close(images["open"][1], weak)

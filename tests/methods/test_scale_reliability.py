@@ -126,3 +126,16 @@ def test_the_order_of_the_measured_scales_does_not_matter() -> None:
     reliability = ScaleReliability((0.7, 1.0), 3)
     reliability.measure({1.0: right, 0.7: wrong}, right, torch.from_numpy(labels))
     assert reliability.dice() == pytest.approx({"0.7": 0.0, "1": 1.0, "ensemble": 1.0})
+
+
+def test_a_scale_must_be_worth_what_would_stand_in_its_place() -> None:
+    """It helps scale 1, so it enters; a mirror image helps more, so with that as its rival it does not."""
+    labels = np.array([[[1, 1, 1, 1]]])
+    plain, scale, mirror = (one_hot(np.array([[row]]), 0.9) for row in ([1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]))
+    timid = one_hot(np.array([[[1, 1, 0, 0]]]), 0.6)
+    for rivals, weight in ((None, 1.0), ({0.7: mirror}, 0.0), ({0.7: timid}, 1.0)):
+        reliability = ScaleReliability((0.7, 1.0), 3)
+        said = {0.7: scale, 1.0: one_hot(np.array([[[1, 1, 0, 0]]]), 0.6)}
+        reliability.measure(said, plain, torch.from_numpy(labels), rivals)
+        assert reliability.weights() == {0.7: weight, 1.0: 1.0}
+        assert reliability.dice()["0.7"] == pytest.approx(6 / 7)
