@@ -1,18 +1,37 @@
-"""Commands that use a model and tell how good it is: predict, evaluate and report."""
+"""Commands that use a model and tell how good it is: predict, calibrate, evaluate and report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskmatch_med.cli.learn import DeviceOption
 
+if TYPE_CHECKING:
+    from maskmatch_med.evaluation.held_out import HeldOutCalibration
+
+ScalesOption = Annotated[
+    str | None, typer.Option("--scales", help="Such as 1 or 0.7,1,1.5; by default what the preset found best.")
+]
+MirrorOption = Annotated[
+    bool | None,
+    typer.Option("--mirror/--no-mirror", help="Average over mirror images; by default what the preset found best."),
+]
+OverlapOption = Annotated[
+    float, typer.Option("--overlap", help="Share of its edge that a window has in common with the next.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("predict", epilog="Example: maskmatch predict hippocampus/models/maskmatch scans -o out")(predict)
+    app.command(
+        "calibrate",
+        epilog="Example: maskmatch calibrate hippocampus/models/maskmatch DATA DATA "
+        "--splits DATA/splits.json --part label_order --last 30",
+    )(calibrate)
     app.command("evaluate", epilog="Example: maskmatch evaluate out labelsTr -o scores")(evaluate)
     app.command("report", epilog="Example: maskmatch report out --reference labelsTr -o out.html")(report)
 
@@ -21,16 +40,14 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUTS…", help="Scans: files or folders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
-    scales: Annotated[
-        str | None, typer.Option(help="Such as 1 or 0.7,1,1.5; by default what the preset found best.")
-    ] = None,
-    mirror: Annotated[
-        bool | None,
-        typer.Option("--mirror/--no-mirror", help="Average over mirror images; by default what the preset found best."),
-    ] = None,
+    scales: ScalesOption = None,
+    mirror: MirrorOption = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write a map of uncertainty.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
-    overlap: Annotated[float, typer.Option(help="Share of its edge that a window has in common with the next.")] = 0.5,
+    overlap: OverlapOption = 0.5,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated/--plain", help="Use the model's calibration.json where there is one.")
+    ] = True,
     splits: Annotated[Path | None, typer.Option(help="JSON with named parts; predict only one of them.")] = None,
     part: Annotated[str, typer.Option(help="The part of the splits to predict.")] = "test",
     unlabelled: Annotated[
@@ -55,6 +72,7 @@ def predict(
         uncertainty=uncertainty,
         probabilities=probabilities,
         overlap=overlap,
+        calibrated=calibrated,
         only=only,
         device=device,
         notice=lambda sentence: typer.echo(f"Note: {sentence}"),
@@ -62,6 +80,74 @@ def predict(
     with ProgressBar("Predicting") as request.progress:
         written = service.predict(model, inputs, out, request)
     typer.echo(f"{len(written)} segmentations written to {out}")
+
+
+def calibrate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder; calibration.json is written there.")],
+    scans: Annotated[Path, typer.Argument(metavar="SCANS", help="Folder of scans that the model has not learnt from.")],
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder of their labels, or a data set.")],
+    splits: Annotated[Path | None, typer.Option(help="JSON with named parts; take only one of them.")] = None,
+    part: Annotated[str, typer.Option(help="The part of the splits to take.")] = "label_order",
+    first: Annotated[int | None, typer.Option(help="Only the first N of the part.")] = None,
+    last: Annotated[int | None, typer.Option(help="Only the last N of the part.")] = None,
+    only: Annotated[str | None, typer.Option(help="Names of the scans to take, separated by commas.")] = None,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Take the scans that the model's training held out.")
+    ] = False,
+    scales: ScalesOption = None,
+    mirror: MirrorOption = None,
+    overlap: OverlapOption = 0.5,
+    device: DeviceOption = "auto",
+) -> None:
+    """Hold a model's confidence against held-out labels, so that predict tells the Dice to expect."""
+    from maskmatch_med import service
+    from maskmatch_med.cli.console import ProgressBar, print_rows
+    from maskmatch_med.errors import InputError
+
+    if sum((splits is not None, only is not None, validation)) > 1:
+        raise InputError("give one of --splits, --only and --validation")
+    if splits is None and (first, last) != (None, None):
+        raise InputError("--first and --last need --splits, which tells what comes first")
+    names = None if only is None else [name.strip() for name in only.split(",")]
+    if splits is not None:
+        names = service.names_in_splits(splits, part, first=first, last=last)
+    if validation:
+        names = service.held_out_names(model)
+    request = service.PredictRequest(
+        scales=None if scales is None else _numbers(scales),
+        mirror=mirror,
+        overlap=overlap,
+        only=names,
+        device=device,
+        notice=lambda sentence: typer.echo(f"Note: {sentence}"),
+    )
+    with ProgressBar("Calibrating") as request.progress:
+        found = service.calibrate(model, scans, labels, request)
+    print_rows(f"Confidence of {model}", _told(found))
+    typer.echo(f"Written to {model / 'calibration.json'}; maskmatch predict goes by it")
+
+
+def _told(found: HeldOutCalibration) -> list[tuple[str, str]]:
+    errors, dice = found.confidence, found.dice
+    rows = [
+        ("Held-out scans", f"{found.scans}; {found.scans_without_label} took part in the training without their label"),
+        ("Temperature", f"{found.temperature:.3f}; above 1 the model was too sure, below 1 not sure enough"),
+        ("Calibration error", f"{errors.before:.4f} before, {errors.after:.4f} after, around the structures"),
+    ]
+    if errors.structures_before is not None and errors.structures_after is not None:
+        rows.append(("", f"{errors.structures_before:.4f} before, {errors.structures_after:.4f} after, in structures"))
+    if dice.bias is not None:
+        rows.append(("Expected Dice", f"off by {dice.bias:+.3f} in the mean (true - expected)"))
+    if dice.spearman is not None:
+        rows.append(("", f"Spearman's correlation with the true Dice {dice.spearman:.2f}, {dice.scans} scans"))
+    if dice.offsets is None:
+        told = f"none: {dice.scans} of at least 10 scans, so the expected Dice is for ranking only"
+    else:
+        told = (
+            f"expected Dice {dice.offsets.low:+.3f} to {dice.offsets.high:+.3f}, best guess {dice.offsets.middle:+.3f}"
+        )
+    rows.append(("90 % interval", told))
+    return rows
 
 
 def evaluate(

@@ -90,6 +90,8 @@ def train(
         return
     typer.echo(f"Model: {folder.root}")
     typer.echo(f"Next: maskmatch predict {folder.root} SCANS -o OUT")
+    if folder.metrics().get("data", {}).get("validation"):
+        typer.echo(f"Its confidence: maskmatch calibrate {folder.root} {study} {study} --validation")
 
 
 def _one_budget(words: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """Whether a model that says 90 % is right nine times in ten.
 
-Voxels are counted within the box of the structures (of prediction and reference together) with ``MARGIN_VOX`` voxels
-around it, as Mehrtash et al. (IEEE TMI 39, 2020, 3868-3878) do: the empty rest of a scan is easy and would hide
-everything. Each voxel's confidence is the highest of its class probabilities; it is right where that class is the
-reference's. The same is counted of the voxels called a structure alone. Expected calibration error (Guo et al., ICML
-2017): the mean over ``BINS`` bins of equal width of |share that is right - mean confidence|, weighted by voxels. Voxels
-nobody judged are left out.
+Voxels are counted within the box of the structures (of prediction and reference together) with some voxels around it,
+see :mod:`maskmatch_med.inference.region`. Each voxel's confidence is the highest of its class probabilities; it is
+right where that class is the reference's. The same is counted of the voxels called a structure alone. Expected
+calibration error (Guo et al., ICML 2017): the mean over ``BINS`` bins of equal width of |share that is right - mean
+confidence|, weighted by voxels. Voxels nobody judged are left out.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from numpy.typing import NDArray
 from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation.figures import INK, PALETTE, dress, legend
 from maskmatch_med.evaluation.score import UNJUDGED
+from maskmatch_med.inference.region import surroundings
 from maskmatch_med.io import LabelMap, read_volume
 from maskmatch_med.volume import Array
 
 BINS = 15
-MARGIN_VOX = 5
 _TOLERANCE = 0.02
 
 
@@ -104,7 +103,7 @@ def calibrate_case(probabilities: Array, reference: Array) -> Calibration:
     if probabilities.shape[1:] != reference.shape:
         raise InputError(f"probabilities of shape {probabilities.shape[1:]} do not fit a label of {reference.shape}")
     chosen = probabilities.argmax(axis=0)
-    box = _box((chosen > 0) | ((reference > 0) & (reference != UNJUDGED)))
+    box = surroundings((chosen > 0) | ((reference > 0) & (reference != UNJUDGED)))
     inside = (slice(None), *box)
     sums = probabilities[inside].sum(axis=0)
     if sums.size and float(np.abs(sums - 1).max()) > _TOLERANCE:
@@ -161,13 +160,3 @@ def calibration_figure(found: Mapping[str, Calibration]) -> Figure:
         legend(upper)
     figure.tight_layout()
     return figure
-
-
-def _box(mask: Array) -> tuple[slice, slice, slice]:
-    """The box of a mask with a margin; the whole grid where the mask is empty."""
-    sides = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        low, high = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, mask.shape[axis])
-        sides.append(slice(max(0, low - MARGIN_VOX), high + MARGIN_VOX))
-    return sides[0], sides[1], sides[2]

@@ -7,7 +7,7 @@ the distances are the image's diagonal, counted. Voxels that nobody judged (255 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -143,6 +143,23 @@ def score_case(
         scorer = _ClassScorer(masks[0], masks[1], spacing_mm, unjudged)
         rows.append(scorer.row(case, name, value, options))
     return rows
+
+
+def mean_dice(prediction: Labels, reference: Labels, classes: Iterable[int]) -> float:
+    """Mean Dice of one case over the structures that either side has: as :func:`score_case`, without the rest.
+
+    Args:
+        prediction: (X, Y, Z) uint8.
+        reference: (X, Y, Z) uint8; 255 = not judged, left out.
+        classes: values of the structures.
+
+    Returns:
+        0 to 1; NaN where neither side has a structure.
+    """
+    judged = reference != UNJUDGED
+    scores = [dice((prediction == value) & judged, reference == value) for value in classes]
+    kept = [score for score in scores if not math.isnan(score)]
+    return float(np.mean(kept)) if kept else NAN
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,17 @@ def pair_up(
         label_names: name to value where the references do not declare them.
         leave_out_others: leave out predictions without a reference instead of refusing them, if any has one.
     """
-    predictions = _predictions(pred)
+    return pair_files(_predictions(pred), ref, label_names, leave_out_others=leave_out_others)
+
+
+def pair_files(
+    predictions: Mapping[str, Path],
+    ref: Path,
+    label_names: Mapping[str, int] | None = None,
+    *,
+    leave_out_others: bool = False,
+) -> Pairs:
+    """The same for files by case; NIfTI files need not exist before they are read, where ``label_names`` are given."""
     references, declared = _references(ref, predictions)
     if leave_out_others:
         predictions = {n: p for n, p in predictions.items() if n in references.paths} or predictions

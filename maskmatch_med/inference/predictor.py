@@ -22,6 +22,8 @@ from maskmatch_med.data.preprocess import IMAGE_ORDER, GridRecord, grid_record, 
 from maskmatch_med.data.resample import axis_orders, resample, resampled_shape
 from maskmatch_med.errors import InputError
 from maskmatch_med.inference.ensemble import Ensemble, entropy, slabs_on_grid
+from maskmatch_med.inference.expected_dice import SoftOverlap
+from maskmatch_med.inference.temperature import tempered
 from maskmatch_med.inference.windows import Importance, Stitcher, importance_map, pad_to, place_windows
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.volume import Volume
@@ -39,6 +41,8 @@ class PredictOptions:
         mirror: average over mirror images along ``plan.mirror_axes``.
         uncertainty: give the uncertainty map.
         probabilities: give the class probabilities.
+        temperature: scales the probabilities that are given and those behind the expected Dice, not the uncertainty.
+        expected_dice: give the Dice that the probabilities let expect.
         importance: weight of a window's voxels.
         windows_per_forward: windows that pass the network together.
 
@@ -51,6 +55,8 @@ class PredictOptions:
     mirror: bool = False
     uncertainty: bool = False
     probabilities: bool = False
+    temperature: float = 1.0
+    expected_dice: bool = False
     importance: Importance = "gaussian"
     windows_per_forward: int = 2
 
@@ -61,6 +67,8 @@ class PredictOptions:
             raise InputError(f"each scale can be given once, got {self.scales}")
         if not 0 <= self.overlap < 1:
             raise InputError(f"the overlap of windows must be at least 0 and below 1, got {self.overlap}")
+        if not 0 < self.temperature < np.inf:
+            raise InputError(f"a temperature must be a number above 0, got {self.temperature}")
         if self.importance not in ("gaussian", "uniform"):
             raise InputError(f"the importance of a window's voxels is gaussian or uniform, got {self.importance!r}")
         if self.windows_per_forward < 1:
@@ -77,11 +85,13 @@ class Prediction:
         uncertainty: (X, Y, Z) float32 in [0, 1], or None. With several members (scales x mirror images) their
             disagreement: entropy of the mean minus mean of the entropies (mutual information) over log K. With one
             member the entropy over log K.
+        expected_dice: see :mod:`maskmatch_med.inference.expected_dice`, or None.
     """
 
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None = None
     uncertainty: NDArray[np.float32] | None = None
+    expected_dice: float | None = None
 
 
 class Predictor:
@@ -133,17 +143,35 @@ class Predictor:
             keep_probabilities=options.probabilities,
             keep_uncertainty=options.uncertainty,
         )
+        expected = None
         for number, scale in enumerate(options.scales, start=1):
+            last = number == len(options.scales)
             stitched = self.stitch(torch.from_numpy(self.at_scale(image, grid, scale)))
             for slab in slabs_on_grid(stitched, self.plan.classes, grid.shape):
-                ensemble.add(slab, last=number == len(options.scales))
+                ensemble.add(slab, last=last)
+            if last and options.expected_dice:
+                expected = self._expected_dice(ensemble, stitched)
             del stitched
         probabilities = ensemble.probabilities if options.probabilities else None
+        if probabilities is not None:
+            for row in range(grid.shape[0]):
+                probabilities[:, row] = tempered(probabilities[:, row], options.temperature)
         return Prediction(
             grid.to_native(ensemble.labels),
             None if probabilities is None else grid.to_native(probabilities),
             None if ensemble.uncertainty is None else grid.to_native(ensemble.uncertainty),
+            expected,
         )
+
+    def _expected_dice(self, ensemble: Ensemble, stitched: Tensor) -> float:
+        """Of the closed ensemble; where it keeps no probabilities there was one scale, which is gone through again."""
+        overlap = SoftOverlap(ensemble.labels, self.plan.classes, self.options.temperature)
+        if ensemble.probabilities is not None:
+            overlap.add(slice(0, ensemble.labels.shape[0]), ensemble.probabilities)
+            return overlap.expected_dice
+        for slab in slabs_on_grid(stitched, self.plan.classes, ensemble.labels.shape):
+            overlap.add(slab.rows, slab.probabilities.numpy())
+        return overlap.expected_dice
 
     def at_scale(self, image: NDArray[np.float32], grid: GridRecord, scale: float) -> NDArray[np.float32]:
         """Bring a normalised scan (C, *grid.shape) to the grid of one scale: (C, *spatial).

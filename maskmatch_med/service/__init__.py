@@ -16,6 +16,7 @@ from maskmatch_med.service.browse import (
     studies_in,
     study_stamp,
 )
+from maskmatch_med.service.calibrate import calibrate, held_out_names, measure_confidence
 from maskmatch_med.service.check import check_study
 from maskmatch_med.service.display import thumbnail_of
 from maskmatch_med.service.editing import grow_strokes, interpolate_slices
@@ -160,6 +161,7 @@ __all__ = [
     "accept_reviewed",
     "begin_correction",
     "browse",
+    "calibrate",
     "check_study",
     "classes_now",
     "common_cases",
@@ -182,6 +184,7 @@ __all__ = [
     "export_study",
     "exportable",
     "grow_strokes",
+    "held_out_names",
     "import_scans",
     "info",
     "interpolate_slices",
@@ -194,6 +197,7 @@ __all__ = [
     "label_history",
     "make_demo_study",
     "may_write",
+    "measure_confidence",
     "metrics_table",
     "microscope",
     "microscope_picture",

@@ -6,18 +6,21 @@ import csv
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import EvaluateOptions, Evaluation
 from maskmatch_med.evaluation import evaluate as score_folder
+from maskmatch_med.evaluation.conformal import DiceOffsets
+from maskmatch_med.evaluation.held_out import CALIBRATION_FILE, HeldOutCalibration
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import memory_explained, resolve_device
+from maskmatch_med.study.records import file_sha256
 from maskmatch_med.volume import Volume
 
 Progress = Callable[[int, int, str], None]
@@ -38,6 +41,8 @@ class PredictRequest:
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
         probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
         overlap: share of a window's edge that neighbours have in common.
+        calibrated: scale probabilities and tell the expected Dice as the model's calibration.json says, if it has one
+            for these scales, mirror images and overlap.
         only: names of the cases to predict; the others are left out.
         device: where to predict.
         progress: called with (done, total, case name).
@@ -49,6 +54,7 @@ class PredictRequest:
     uncertainty: bool = False
     probabilities: bool = False
     overlap: float = 0.5
+    calibrated: bool = True
     only: Sequence[str] | None = None
     device: str = "auto"
     progress: Progress = _silent
@@ -70,7 +76,8 @@ def predict(
         request: how to predict.
 
     Returns:
-        The label files, one a scan. ``OUT/summary.csv`` lists volumes in ml.
+        The label files, one a scan. ``OUT/summary.csv`` lists volumes in ml and, of a calibrated model, the expected
+        Dice, with a 90 % interval where enough held-out scans have given one.
 
     Raises:
         StudyError: there is no finished model.
@@ -85,17 +92,28 @@ def predict(
     found = find_scans(sources, channels=plan.channel_names)
     for sentence in found.notes:
         request.notice(sentence)
-    cases = _selected(found.cases, request.only)
+    cases = selected_cases(found.cases, request.only)
     _refuse_to_overwrite(cases, Path(out))
-    predictor = Predictor(network, plan, _options(request, folder.metrics().get("inference", {})), device)
+    options = predict_options(request, folder.metrics().get("inference", {}))
+    calibration = _calibration(folder, options, request)
+    if calibration is not None:
+        options = replace(options, temperature=calibration.temperature, expected_dice=True)
+    predictor = Predictor(network, plan, options, device)
     Path(out).mkdir(parents=True, exist_ok=True)
-    written, refused = _predict_each(predictor, cases, Path(out), request.progress)
+    offsets = None if calibration is None else calibration.dice.offsets
+    written, refused = _predict_each(predictor, cases, Path(out), offsets, request.progress)
     if refused:
         raise _refusal(refused, len(written))
     return written
 
 
-def _options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictOptions:
+def predict_options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictOptions:
+    """What was asked for, and what the model's preset found best where nothing was.
+
+    Args:
+        request: how to predict.
+        found_best: the entry ``inference`` of the model's metrics.json.
+    """
     return PredictOptions(
         scales=tuple(request.scales or found_best.get("scales") or (1.0,)),
         overlap=request.overlap,
@@ -105,8 +123,26 @@ def _options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictO
     )
 
 
+def _calibration(folder: ModelFolder, options: PredictOptions, request: PredictRequest) -> HeldOutCalibration | None:
+    """The model's, if it was made for these weights and this way of predicting."""
+    found = HeldOutCalibration.load(folder.root) if request.calibrated else None
+    if found is None:
+        return None
+    if found.weights_sha256 != file_sha256(folder.weights_path):
+        reason = "it was made for other weights"
+    elif (found.scales, found.mirror, found.overlap) != (options.scales, options.mirror, options.overlap):
+        reason = "it was made for other scales, mirror images or overlap"
+    else:
+        return found
+    request.notice(
+        f"{folder.root / CALIBRATION_FILE} is not used, because {reason}; no expected Dice is given until "
+        "`maskmatch calibrate` makes it anew"
+    )
+    return None
+
+
 def _predict_each(
-    predictor: Predictor, cases: Sequence[CaseFiles], target: Path, progress: Progress
+    predictor: Predictor, cases: Sequence[CaseFiles], target: Path, offsets: DiceOffsets | None, progress: Progress
 ) -> tuple[list[Path], list[InputError]]:
     """Predict scan after scan; what is wrong with one does not keep the others from being predicted."""
     plan = predictor.plan
@@ -116,13 +152,13 @@ def _predict_each(
             progress(index, len(cases), case.name)
             began = time.monotonic()
             try:
-                volume = _fitting_volume(case, plan)
-                prediction = _predicted(predictor, case, volume)
+                volume, prediction = predict_case(predictor, case)
             except InputError as error:
                 refused.append(error)
                 continue
             written.append(_write_prediction(target, case, volume, prediction, plan.classes))
-            rows.append(_summary_row(case.name, volume, prediction, plan, time.monotonic() - began))
+            row = {"case": case.name, **_volumes_ml(volume, prediction, plan), **_doubts(prediction, offsets)}
+            rows.append({**row, "seconds": round(time.monotonic() - began, 2)})
     finally:
         if rows:
             _write_csv(target / "summary.csv", rows)
@@ -148,7 +184,12 @@ def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:
                 raise InputError(f"the prediction {target} would replace the scan of that name; choose another -o")
 
 
-def _selected(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
+def selected_cases(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
+    """The cases of some names, in their order; all where none are given.
+
+    Raises:
+        InputError: no name is given, or a name has no scan.
+    """
     if only is None:
         return list(cases)
     if not only:
@@ -159,20 +200,23 @@ def _selected(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> list[Ca
     return [by_name[name] for name in only]
 
 
-def _fitting_volume(case: CaseFiles, plan: Plan) -> Volume:
+def predict_case(predictor: Predictor, case: CaseFiles) -> tuple[Volume, Prediction]:
+    """Read one scan and segment it.
+
+    Raises:
+        InputError: the scan cannot be read or does not fit the model.
+        TrainingError: the device's memory does not hold it.
+    """
+    plan = predictor.plan
     volume = case.read(channels=len(plan.channel_names))
     if volume.channels != len(plan.channel_names):
         raise InputError(
             f"{case.channels[0]} has {volume.channels} channels, the model was trained on "
             f"{len(plan.channel_names)}: {', '.join(plan.channel_names)}"
         )
-    return volume
-
-
-def _predicted(predictor: Predictor, case: CaseFiles, volume: Volume) -> Prediction:
     try:
         with memory_explained(f"{case.channels[0]}", "predict with fewer scales, without --mirror, or --device cpu"):
-            return predictor.predict(volume)
+            return volume, predictor.predict(volume)
     except InputError as error:
         raise InputError(f"{case.channels[0]}: {error}") from error
 
@@ -190,15 +234,22 @@ def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction:
     return path
 
 
-def _summary_row(name: str, volume: Volume, prediction: Prediction, plan: Plan, seconds: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"case": name}
-    for label, value in plan.label_names.items():
-        if value:
-            voxels = int((prediction.labels == value).sum())
-            row[f"{label}_ml"] = round(voxels * volume.geometry.voxel_mm3 / 1000, 4)
+def _volumes_ml(volume: Volume, prediction: Prediction, plan: Plan) -> dict[str, float]:
+    voxel_ml = volume.geometry.voxel_mm3 / 1000
+    structures = {label: value for label, value in plan.label_names.items() if value}
+    return {f"{k}_ml": round(int((prediction.labels == v).sum()) * voxel_ml, 4) for k, v in structures.items()}
+
+
+def _doubts(prediction: Prediction, offsets: DiceOffsets | None) -> dict[str, float]:
+    """What the model says of its own certainty, of what was measured."""
+    row = {}
     if prediction.uncertainty is not None:
         row["mean_uncertainty"] = round(float(prediction.uncertainty.mean()), 5)
-    row["seconds"] = round(seconds, 2)
+    if prediction.expected_dice is not None:
+        row["dice_expected"] = round(prediction.expected_dice, 4)
+        if offsets is not None:
+            low, middle, high = offsets.around(prediction.expected_dice)
+            row |= {"dice_expected": round(middle, 4), "dice_low": round(low, 4), "dice_high": round(high, 4)}
     return row
 
 
@@ -209,11 +260,17 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def names_in_splits(path: Path, part: str) -> list[str]:
+def names_in_splits(path: Path, part: str, *, first: int | None = None, last: int | None = None) -> list[str]:
     """The names that a splits file lists under one part (``test``, ``label_order``).
 
+    Args:
+        path: of the file.
+        part: which list.
+        first: only so many from its beginning.
+        last: only so many from its end.
+
     Raises:
-        InputError: the file cannot be read or has no such part.
+        InputError: the file cannot be read, has no such part, or the part not so many names.
     """
     try:
         splits = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -223,7 +280,13 @@ def names_in_splits(path: Path, part: str) -> list[str]:
     parts = {name: cases for name, cases in named if isinstance(cases, list)}
     if part not in parts:
         raise InputError(f"{path} has no list of cases {part!r}; it has {', '.join(parts) or 'none'}")
-    return [str(name) for name in parts[part]]
+    names = [str(name) for name in parts[part]]
+    if first is not None and last is not None:
+        raise InputError(f"give the first or the last names of {part!r}, not both")
+    count = next((n for n in (first, last) if n is not None), len(names))
+    if count != len(names) and not 1 <= count <= len(names):
+        raise InputError(f"{path} lists {len(names)} cases under {part!r}, so {count} of them cannot be taken")
+    return names[len(names) - count :] if last is not None else names[:count]
 
 
 def evaluate(

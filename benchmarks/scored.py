@@ -1,0 +1,82 @@
+"""What `nnunet` and `rank` share: the test scans as a study of their own, their scores, and Markdown tables of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskmatch_med import service
+from maskmatch_med.bench.statistics import Paired
+from maskmatch_med.errors import InputError
+from maskmatch_med.evaluation.results import METRICS, Evaluation, value
+from maskmatch_med.io.atomic import write_text
+from maskmatch_med.study import Splits, Study
+
+READY = "ready"
+
+
+def scored_study(root: Path, data: Path, splits: Path, limit: int | None) -> Study:
+    """The scans of the test part with their labels, as NIfTI files that every method predicts alike.
+
+    Args:
+        root: where it lies; made where it is not ready.
+        data: the data set.
+        splits: its ``splits.json``.
+        limit: only the first so many of ``test``.
+
+    Raises:
+        InputError: the test part is empty, or the data cannot be imported.
+    """
+    names = Splits.load(splits).test[:limit]
+    if not names:
+        raise InputError(f"{splits} has no scan in its test part to score on")
+    if not (root / READY).exists():
+        service.import_scans(data, root, service.ImportOptions(only=frozenset(names), link=True))
+        (root / READY).touch()
+    study = Study.open(root)
+    if lost := sorted(set(names) - {case.name for case in study.labelled_cases()}):
+        raise InputError(f"{data} has no label of the test scan {lost[0]} ({len(lost)} such)")
+    return study
+
+
+def rows_of(scores: Evaluation) -> list[dict[str, Any]]:
+    """One row a scan and structure, ready for JSON; a number that does not exist is None."""
+    rows = []
+    for row in scores.rows:
+        numbers = {key: value(row, key) for key in METRICS}
+        kept = {key: None if math.isnan(number) else number for key, number in numbers.items()}
+        rows.append({"case": row.case, "structure": row.class_name, **kept})
+    return rows
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a record, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a record; None where it is missing or damaged."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def points(found: Paired) -> list[str]:
+    """A paired difference of Dice as cells: mean and 95 % interval in Dice points, p, scans."""
+    mean, low, high = (100 * number for number in (found.mean, found.low, found.high))
+    interval = "–" if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+    return ["–" if math.isnan(mean) else f"{mean:+.2f}", interval, f"{found.p:.2g}", str(found.n)]
+
+
+POINTS = ("mean", "95 % interval", "Wilcoxon p", "scans")
+"""The heads over :func:`points`."""
