@@ -17,12 +17,14 @@ class _Section(BaseModel):
 
 
 class OptimiserConfig(_Section):
-    """AdamW with a linear warm-up and a cosine fall to zero over the run's progress."""
+    """AdamW with a linear warm-up and a cosine fall to zero over the run's progress, or two of them."""
 
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=3e-2, ge=0)
     warm_up: float = Field(default=0.02, ge=0, lt=1)
     """Share of the run in which the learning rate rises linearly."""
+    restart: float = Field(default=0.0, ge=0, le=1)
+    """Share of the learning rate with which a second warm-up and fall begin at ``unlabelled.start``; 0: one fall."""
     gradient_clip: float = Field(default=12.0, gt=0)
     """Largest L2 norm of the whole gradient."""
 

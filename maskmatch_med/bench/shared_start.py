@@ -47,7 +47,7 @@ def begin_from_shared_start(study: Path, config: TrainConfig, name: str, stop_re
     if until == 0 or model.state_path.exists():
         return True
     alike = TrainConfig(**{key: value for key, value in config.model_dump().items() if key not in _LATER})
-    alike = alike.model_copy(update={"method": "supervised"})
+    alike = alike.override({"method": "supervised", "unlabelled.start": config.unlabelled.start})
     start = ModelFolder(study / "models" / f"start_s{config.seed}_{until}of{config.iterations}")
     start.root.parent.mkdir(exist_ok=True)
     with FolderLock(start.root.with_suffix(".lock"), f"the shared start {start.root.name}").held(timeout_s=_PATIENCE_S):

@@ -9,7 +9,7 @@ from maskmatch_med.methods.objective import Batch, Objective, StepLosses
 from maskmatch_med.methods.pseudo_labels import PseudoLabels, average_scales
 from maskmatch_med.methods.recipes import RECIPES, Recipe, parse_recipe
 from maskmatch_med.methods.reliability import ScaleReliability
-from maskmatch_med.methods.schedule import sigmoid_ramp, warm_up_cosine
+from maskmatch_med.methods.schedule import sigmoid_ramp, warm_restart, warm_up_cosine
 from maskmatch_med.methods.supervised import UNJUDGED, dice_cross_entropy
 from maskmatch_med.methods.teacher import EMATeacher
 
@@ -34,5 +34,6 @@ __all__ = [
     "pasted_dice_cross_entropy",
     "probability_mse",
     "sigmoid_ramp",
+    "warm_restart",
     "warm_up_cosine",
 ]

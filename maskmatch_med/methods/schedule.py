@@ -21,3 +21,16 @@ def warm_up_cosine(progress: float, warm_up: float) -> float:
     if progress < warm_up:
         return 0.01 + 0.99 * progress / warm_up
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+
+
+def warm_restart(progress: float, warm_up: float, restart_at: float, height: float) -> float:
+    """One :func:`warm_up_cosine` until ``restart_at``, then another of this height; one in all where either is 0.
+
+    Source: Loshchilov and Hutter, SGDR, ICLR 2017. [ours] The second begins with the unlabelled terms: a network that
+    has come to rest on its labels then moves again.
+    """
+    if height == 0 or restart_at == 0:
+        return warm_up_cosine(progress, warm_up)
+    if progress < restart_at:
+        return warm_up_cosine(progress / restart_at, warm_up)
+    return height * warm_up_cosine((progress - restart_at) / (1 - restart_at), warm_up)

@@ -16,7 +16,7 @@ from torch import nn
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.sampling import PatchSampler, Prefetcher
 from maskmatch_med.errors import StoppedError, TrainingError
-from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm_up_cosine
+from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm_restart
 from maskmatch_med.training.budget import Budget
 from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.log import Report, RunLog
@@ -124,7 +124,7 @@ class TrainingLoop:
         torch.manual_seed(_step_seed(config.seed, self.iteration))
         generator = torch.Generator().manual_seed(_step_seed(config.seed, self.iteration))
         for group in self.optimiser.param_groups:
-            group["lr"] = config.optimiser.learning_rate * warm_up_cosine(progress, config.optimiser.warm_up)
+            group["lr"] = config.optimiser.learning_rate * self._share_of_learning_rate(progress)
         if self._scales_due(progress):
             objective.measure_scales(self._ask_teacher, batch, generator)
         losses = objective.step(self.student, self._ask_teacher, batch, generator, progress)
@@ -139,6 +139,10 @@ class TrainingLoop:
         self.optimiser.step()
         self.teacher.update(self.parts.student, self.iteration)
         return losses
+
+    def _share_of_learning_rate(self, progress: float) -> float:
+        told = self.config.optimiser
+        return warm_restart(progress, told.warm_up, self.config.unlabelled.start, told.restart)
 
     def _scales_due(self, progress: float) -> bool:
         due = self.iteration % self.config.pseudo_labels.measure_every == 0

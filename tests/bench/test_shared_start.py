@@ -20,11 +20,16 @@ from tests.bench.test_bench import design_of, silent
 HALF = {"labelled_batch": "1", "unlabelled_batch": "1", "unlabelled.start": "0.5"}
 
 
-def test_recipes_go_on_from_one_state_to_the_weights_of_their_own(phantom_source: Path, tmp_path: Path) -> None:
-    found = {}
+@pytest.mark.parametrize("restart", ["0", "0.5"])
+def test_recipes_go_on_from_one_state_to_the_weights_of_their_own(
+    restart: str, phantom_source: Path, tmp_path: Path
+) -> None:
+    found, settings = {}, {**HALF, "optimiser.restart": restart}
     for shared in (False, True):
         root = tmp_path / f"shared{shared}"
-        design = design_of(phantom_source, "supervised,fixmatch", 6, settings=HALF, shared_start=shared).keep_in(root)
+        design = design_of(phantom_source, "supervised,fixmatch", 6, settings=settings, shared_start=shared).keep_in(
+            root
+        )
         prepare_study(root, design, design.labelled[0], silent)
         for cell in design.cells():
             assert run_cell(root, design, cell, "cpu", lambda: False)

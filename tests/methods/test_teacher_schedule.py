@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskmatch_med.methods import EMATeacher, sigmoid_ramp, warm_up_cosine
+from maskmatch_med.methods import EMATeacher, sigmoid_ramp, warm_restart, warm_up_cosine
 from maskmatch_med.planning.plan import Plan
 
 
@@ -120,3 +120,17 @@ def test_warm_up_cosine() -> None:
     assert warm_up_cosine(1.0, 0.1) == pytest.approx(0, abs=1e-12)
     assert warm_up_cosine(1.3, 0.1) == pytest.approx(0, abs=1e-12)
     assert warm_up_cosine(0.0, 0.0) == 1
+
+
+def test_a_restart_begins_a_second_lower_fall() -> None:
+    told = {"warm_up": 0.1, "restart_at": 0.4, "height": 0.5}
+    assert warm_restart(0.0, **told) == pytest.approx(0.01)
+    assert warm_restart(0.04, **told) == pytest.approx(1)
+    assert warm_restart(0.4 * 0.55, **told) == pytest.approx(0.5)
+    assert warm_restart(0.4 - 1e-9, **told) == pytest.approx(0, abs=1e-6)
+    assert warm_restart(0.4, **told) == pytest.approx(0.005)
+    assert warm_restart(0.4 + 0.6 * 0.1, **told) == pytest.approx(0.5)
+    assert warm_restart(1.0, **told) == pytest.approx(0, abs=1e-12)
+    for progress in (0.0, 0.3, 0.9):
+        assert warm_restart(progress, 0.1, 0.4, 0.0) == warm_up_cosine(progress, 0.1)
+        assert warm_restart(progress, 0.1, 0.0, 0.5) == warm_up_cosine(progress, 0.1)
