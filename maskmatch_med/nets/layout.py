@@ -2,7 +2,7 @@
 
 oneDNN convolves a channels-last tensor without reordering it. Instance normalisation as torch has it falls back to the
 default layout; the same statistics are batch normalisation of each item alone, which keeps it. [ours] Measured on one
-core (AVX-512, 32×48×32, batch 2): 1.2 times as fast a step. Accelerators keep the layout they are given.
+core (AVX-512, 32×48×32, batch 2): 1.1 to 1.3 times as fast a step. Accelerators keep the layout they are given.
 """
 
 from __future__ import annotations
