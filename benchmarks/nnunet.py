@@ -28,8 +28,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.scored import POINTS, markdown_table, points, read_json, rows_of, scored_study, write_json
+from benchmarks.scored import POINTS, markdown_table, points, read_json, scored_study, write_json
 from maskmatch_med import service
+from maskmatch_med.bench.cell import score_rows
 from maskmatch_med.bench.design import Cell, LabelBudget, Variant
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.statistics import paired_difference
@@ -205,7 +206,7 @@ def score(root: Path, what: Comparison, row: str, told: dict[str, Any], scored: 
     scores = service.evaluate(root / "predictions" / PEERS.get(row, row), scored.root / "labelsTr", options)
     variant = Variant(name=row, method=row)
     cell = Cell(LabelBudget(scans=what.labelled), variant, what.seed, "minutes", what.minutes)
-    return Run(cell, {**told, "device": "cpu", "rows": rows_of(scores)})
+    return Run(cell, {**told, "device": "cpu", "rows": score_rows(scores)})
 
 
 def page(what: Comparison, runs: dict[str, Run], threads: int) -> str:

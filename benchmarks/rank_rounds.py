@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmarks.scored import READY, read_json, rows_of, scored_study, write_json
+from benchmarks.scored import READY, read_json, scored_study, write_json
 from maskmatch_med import service
+from maskmatch_med.bench.cell import score_rows
 from maskmatch_med.config import TrainConfig, first_fault
 from maskmatch_med.errors import InputError, MaskMatchError, StoppedError
 from maskmatch_med.io.atomic import copy_file, write_text
@@ -255,7 +256,7 @@ def _scored(root: Path, what: Simulation, this: Round, model: ModelFolder) -> di
     options = service.EvaluateOptions(nsd_mm=what.nsd_mm)
     scores = service.evaluate(out / "predictions", scored.root / "labelsTr", options)
     told = {name: model.metrics()[name] for name in ("iterations", "seconds", "device")}
-    return {**told, "model": model.root.relative_to(root).as_posix(), "rows": rows_of(scores)}
+    return {**told, "model": model.root.relative_to(root).as_posix(), "rows": score_rows(scores)}
 
 
 def main(words: list[str]) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 from maskmatch_med import service
 from maskmatch_med.bench.statistics import Paired
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation.results import METRICS, Evaluation, value
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.study import Splits, Study
 
@@ -40,16 +39,6 @@ def scored_study(root: Path, data: Path, splits: Path, limit: int | None) -> Stu
     if lost := sorted(set(names) - {case.name for case in study.labelled_cases()}):
         raise InputError(f"{data} has no label of the test scan {lost[0]} ({len(lost)} such)")
     return study
-
-
-def rows_of(scores: Evaluation) -> list[dict[str, Any]]:
-    """One row a scan and structure, ready for JSON; a number that does not exist is None."""
-    rows = []
-    for row in scores.rows:
-        numbers = {key: value(row, key) for key in METRICS}
-        kept = {key: None if math.isnan(number) else number for key, number in numbers.items()}
-        rows.append({"case": row.case, "structure": row.class_name, **kept})
-    return rows
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ def run_cell(root: Path, design: Design, cell: Cell, device: str, stop_requested
         options = service.EvaluateOptions(nsd_mm=design.nsd_mm)
         scores = service.evaluate(folder / "predictions", references_of(design.data), options, folder / "scores")
         told = {name: metrics[name] for name in ("iterations", "seconds", "device", "memory_mib")}
-        write_text(folder / "result.json", json.dumps({**told, "rows": _rows(scores)}, indent=1) + "\n")
+        write_text(folder / "result.json", json.dumps({**told, "rows": score_rows(scores)}, indent=1) + "\n")
     return True
 
 
@@ -84,8 +84,8 @@ def references_of(data: Path) -> Path:
     return next((data / name for name in ("labelsTr", "masks", "labels") if (data / name).is_dir()), data)
 
 
-def _rows(scores: Evaluation) -> list[dict[str, Any]]:
-    """One a scan and structure; a number that does not exist is None."""
+def score_rows(scores: Evaluation) -> list[dict[str, Any]]:
+    """One row a scan and structure, ready for JSON; a number that does not exist is None."""
     rows = []
     for row in scores.rows:
         numbers = {key: value(row, key) for key in METRICS}

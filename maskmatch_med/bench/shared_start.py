@@ -7,6 +7,7 @@ that the start took count for each of them.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,12 @@ def shared_iterations(config: TrainConfig) -> int:
     return 0 if differs or config.iterations is None else int(config.unlabelled.start * config.iterations)
 
 
+def shared_settings(config: TrainConfig) -> TrainConfig:
+    """The settings of the start: labels alone, without what counts only later. Who has the same shares it."""
+    alike = TrainConfig(**{key: value for key, value in config.model_dump().items() if key not in _LATER})
+    return alike.override({"method": "supervised", "unlabelled.start": config.unlabelled.start})
+
+
 def begin_from_shared_start(study: Path, config: TrainConfig, name: str, stop_requested: Callable[[], bool]) -> bool:
     """Give a model that has not begun the shared state, which is trained where nobody has yet.
 
@@ -46,9 +53,9 @@ def begin_from_shared_start(study: Path, config: TrainConfig, name: str, stop_re
     model = ModelFolder(study / "models" / name)
     if until == 0 or model.state_path.exists():
         return True
-    alike = TrainConfig(**{key: value for key, value in config.model_dump().items() if key not in _LATER})
-    alike = alike.override({"method": "supervised", "unlabelled.start": config.unlabelled.start})
-    start = ModelFolder(study / "models" / f"start_s{config.seed}_{until}of{config.iterations}")
+    alike = shared_settings(config)
+    told = hashlib.sha256(alike.model_dump_json(exclude={"device"}).encode()).hexdigest()[:8]
+    start = ModelFolder(study / "models" / f"start_s{config.seed}_{until}of{config.iterations}_{told}")
     start.root.parent.mkdir(exist_ok=True)
     with FolderLock(start.root.with_suffix(".lock"), f"the shared start {start.root.name}").held(timeout_s=_PATIENCE_S):
         if start.metrics().get("iterations", 0) < until:

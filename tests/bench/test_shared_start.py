@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from maskmatch_med.bench.cell import model_of, read_result, run_cell
 from maskmatch_med.bench.prepare import prepare_study, study_of
-from maskmatch_med.bench.shared_start import shared_iterations
+from maskmatch_med.bench.shared_start import shared_iterations, shared_settings
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.methods import ScaleReliability
 from maskmatch_med.nets import ModelFolder
@@ -40,7 +40,8 @@ def test_recipes_go_on_from_one_state_to_the_weights_of_their_own(
     for name in ("supervised", "fixmatch"):
         alone, together = found[False, name], found[True, name]
         assert all((alone[key] == together[key]).all() for key in alone), name
-    start = ModelFolder(study_of(tmp_path / "sharedTrue", design.labelled[0]) / "models" / "start_s0_3of6")
+    models = study_of(tmp_path / "sharedTrue", design.labelled[0]) / "models"
+    (start,) = (ModelFolder(path) for path in models.glob("start_s0_3of6_*") if path.is_dir())
     assert start.metrics()["iterations"] == 3
     assert not start.metrics()["finished"]
 
@@ -74,6 +75,14 @@ def test_only_what_is_alike_is_shared(method: str, settings: dict[str, bool], al
     config = TrainConfig(method=method, iterations=100).override({"unlabelled.start": 0.4, **settings})
     assert shared_iterations(config) == alike
     assert shared_iterations(config.model_copy(update={"iterations": None, "minutes": 1.0})) == 0
+
+
+def test_a_start_belongs_to_the_settings_it_was_trained_under() -> None:
+    base = TrainConfig(method="maskmatch", iterations=100)
+    for later in ({"method": "fixmatch"}, {"pseudo_labels.threshold": 0.8}, {"unlabelled.masked_weight": 0.5}):
+        assert shared_settings(base.override(later)) == shared_settings(base)
+    for sooner in ({"ema_decay": 0.9}, {"seed": 1}, {"optimiser.learning_rate": 1e-4}, {"unlabelled.start": 0.3}):
+        assert shared_settings(base.override(sooner)) != shared_settings(base)
 
 
 def test_counts_of_other_scales_say_nothing() -> None:
