@@ -24,6 +24,7 @@ def own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("XDG_STATE_HOME", str(folder))
+        patch.setenv("MASKMATCH_CACHE", str(folder / "cache"))
         yield folder
 
 

@@ -19,6 +19,9 @@ MirrorOption = Annotated[
     bool | None,
     typer.Option("--mirror/--no-mirror", help="Average over mirror images; by default what the preset found best."),
 ]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="auto, eager, compiled or openvino; auto takes what suits the machine.")
+]
 OverlapOption = Annotated[
     float, typer.Option("--overlap", help="Share of its edge that a window has in common with the next.")
 ]
@@ -54,6 +57,7 @@ def predict(
         Path | None, typer.Option(metavar="STUDY", help="Predict only the scans that have no complete label in it.")
     ] = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
 ) -> None:
     """Segment scans; OUT/CASE.nii.gz lies on the scan's own grid."""
     from maskmatch_med import service
@@ -75,6 +79,7 @@ def predict(
         calibrated=calibrated,
         only=only,
         device=device,
+        engine=engine,
         notice=lambda sentence: typer.echo(f"Note: {sentence}"),
     )
     with ProgressBar("Predicting") as request.progress:
@@ -98,6 +103,7 @@ def calibrate(
     mirror: MirrorOption = None,
     overlap: OverlapOption = 0.5,
     device: DeviceOption = "auto",
+    engine: EngineOption = "auto",
 ) -> None:
     """Hold a model's confidence against held-out labels, so that predict tells the Dice to expect."""
     from maskmatch_med import service
@@ -119,6 +125,7 @@ def calibrate(
         overlap=overlap,
         only=names,
         device=device,
+        engine=engine,
         notice=lambda sentence: typer.echo(f"Note: {sentence}"),
     )
     with ProgressBar("Calibrating") as request.progress:

@@ -5,7 +5,10 @@ The order is nnU-Net's: orient, normalise on the scan's own grid, resample once.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,7 @@ IMAGE_ORDER, LABEL_ORDER = 3, 1
 CLIP_PERCENTILES = (0.05, 99.95)
 RESCALE_PERCENTILES = (0.5, 99.5)
 _PERCENTILE_SAMPLE = 4_000_000
+_PART = 2**20
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,14 @@ class GridRecord:
 
     def to_canonical(self, array: Array) -> Array:
         """Turn an array (..., X, Y, Z) in file order into (..., *shape); contiguous."""
+        return np.ascontiguousarray(self.canonical_view(array))
+
+    def canonical_view(self, array: Array) -> Array:
+        """An array (..., X, Y, Z) in file order seen as (..., *shape): what is written into it lands in the array."""
         turned = self.orientation.apply(array)
         if self.dropped_axis is not None:
             turned = turned.squeeze(axis=turned.ndim - 3 + self.dropped_axis)
-        return np.ascontiguousarray(turned)
+        return turned
 
     def to_native(self, array: Array) -> Array:
         """Turn an array (..., *shape) back into file order (..., X, Y, Z); contiguous, no value changes."""
@@ -138,7 +146,8 @@ def normalised(volume: Volume, plan: Plan, grid: GridRecord) -> NDArray[np.float
     out = np.empty((volume.channels, *grid.shape), dtype=np.float32)
     for index, (channel, how) in enumerate(zip(volume.array, plan.normalisation, strict=True)):
         try:
-            out[index] = normalise_channel(grid.to_canonical(channel), how)
+            out[index] = grid.canonical_view(channel)
+            _normalise(out[index], how)
         except InputError as error:
             raise InputError(f"channel {index} ({plan.channel_names[index]}): {error}") from error
     return out
@@ -163,41 +172,50 @@ def normalise_channel(channel: NDArray[np.float32], how: ChannelNormalisation) -
     Raises:
         InputError: no voxel is finite.
     """
-    values = _finite(channel)
+    out = np.array(channel, dtype=np.float32, order="C")
+    _normalise(out, how)
+    return out
+
+
+def _normalise(values: NDArray[np.float32], how: ChannelNormalisation) -> None:
+    """:func:`normalise_channel` in place, with no second array of the scan's size."""
+    flat = values.reshape(-1)
+    _fill(flat)
     if how.scheme == "ct":
-        windowed: NDArray[np.float32] = np.clip(values, np.float32(how.low), np.float32(how.high))
-        windowed -= np.float32(how.mean)
-        windowed /= np.float32(how.std)
-        return windowed
-    limits = CLIP_PERCENTILES if how.scheme == "zscore" else RESCALE_PERCENTILES
-    low, high = np.percentile(_sample(values), limits).astype(np.float32)
-    clipped: NDArray[np.float32] = np.clip(values, low, high)
-    if how.scheme == "rescale":
-        shift, width = float(low), float(high - low)
+        low, high, shift, width = how.low, how.high, how.mean, how.std
     else:
-        shift, width = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
-    clipped -= np.float32(shift)
-    clipped /= np.float32(max(width, 1e-8))
-    return clipped
+        limits = CLIP_PERCENTILES if how.scheme == "zscore" else RESCALE_PERCENTILES
+        low, high = np.percentile(_sample(flat), limits).astype(np.float32)
+    np.clip(flat, np.float32(low), np.float32(high), out=flat)
+    if how.scheme == "rescale":
+        shift, width = float(low), max(float(high - low), 1e-8)
+    elif how.scheme == "zscore":
+        shift = float(flat.mean(dtype=np.float64))
+        squares = sum(float(((part - shift) ** 2).sum()) for part in _parts(flat))
+        width = max(math.sqrt(squares / flat.size), 1e-8)
+    flat -= np.float32(shift)
+    flat /= np.float32(width)
 
 
-def _finite(channel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The channel with every NaN or infinite voxel replaced by the median of the finite ones."""
-    finite = np.isfinite(channel)
-    if finite.all():
-        return channel
+def _fill(flat: NDArray[np.float32]) -> None:
+    """Replace every NaN or infinite value by the median of the finite ones."""
+    if all(np.isfinite(part).all() for part in _parts(flat, np.float32)):
+        return
+    finite = np.isfinite(flat)
     if not finite.any():
         raise InputError("no voxel has a finite value: the file is empty or damaged")
-    filled = channel.copy()
-    filled[~finite] = np.median(channel[finite])
-    return filled
+    flat[~finite] = np.median(flat[finite])
 
 
-def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _parts(flat: NDArray[np.float32], dtype: type[np.floating[Any]] = np.float64) -> Iterator[NDArray[Any]]:
+    """The values, some at a time, in another precision."""
+    for start in range(0, flat.size, _PART):
+        yield flat[start : start + _PART].astype(dtype, copy=False)
+
+
+def _sample(flat: NDArray[np.float32]) -> NDArray[np.float32]:
     """At most about 4 million values, evenly spaced (an odd step, so that it does not follow an even row length)."""
-    step = values.size // _PERCENTILE_SAMPLE | 1
-    flat: NDArray[np.float32] = values.ravel()
-    return flat[::step]
+    return flat[:: flat.size // _PERCENTILE_SAMPLE | 1]
 
 
 def _singleton_axis(geometry: Geometry) -> int:

@@ -1,6 +1,16 @@
 """Trained network and scan in, segmentation on the scan's own grid out."""
 
+from maskmatch_med.inference.engines import EagerEngine, Engine, choose_engine
+from maskmatch_med.inference.options import Prediction, PredictOptions
 from maskmatch_med.inference.postprocess import keep_largest_component
-from maskmatch_med.inference.predictor import Prediction, PredictOptions, Predictor
+from maskmatch_med.inference.predictor import Predictor
 
-__all__ = ["PredictOptions", "Prediction", "Predictor", "keep_largest_component"]
+__all__ = [
+    "EagerEngine",
+    "Engine",
+    "PredictOptions",
+    "Prediction",
+    "Predictor",
+    "choose_engine",
+    "keep_largest_component",
+]

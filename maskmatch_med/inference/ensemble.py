@@ -1,76 +1,28 @@
-"""From the network's logits on the grid of a scale to probabilities, labels and uncertainty on the scan's own grid.
-
-The scan's grid is walked slab by slab along its first axis, so that no more than one map of all classes is held for a
-single scale, and two for several.
-"""
+"""The mean over scales, closed some rows at a time into labels, uncertainty and what else is wanted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_SLAB_NUMBERS = 2**24
-_LINEAR_MODE = {1: "linear", 2: "bilinear"}
+from maskmatch_med.data.preprocess import GridRecord
+from maskmatch_med.inference.expected_dice import SoftOverlap
+from maskmatch_med.inference.options import Prediction, PredictOptions
+from maskmatch_med.inference.slab import Slab, entropy
+from maskmatch_med.inference.temperature import tempered
 
-
-@dataclass(frozen=True, eq=False)
-class Slab:
-    """Some rows of the scan's grid, predicted at one scale.
-
-    Args:
-        rows: which rows of the first axis.
-        probabilities: (K, rows, …) float32, summing to 1 over K.
-        disagreement: (rows, …) mutual information of mirror images in nats; None where there is but one image.
-    """
-
-    rows: slice
-    probabilities: Tensor
-    disagreement: Tensor | None = None
-
-
-def slabs_on_grid(stitched: Tensor, classes: int, shape: Sequence[int]) -> Iterator[Slab]:
-    """Softmax on the grid of the scale, then linear interpolation to the scan's grid, a slab at a time.
-
-    Linear interpolation with half-voxel centres, as ``torch.nn.functional.interpolate(align_corners=False)``; without
-    any where both grids have the same number of voxels.
-
-    Args:
-        stitched: (classes, *scale_shape) logits, or (classes + 1, *scale_shape) with the disagreement as last channel.
-        classes: K.
-        shape: voxels of the scan's grid.
-
-    Yields:
-        slabs that cover ``shape`` in order, on the host.
-    """
-    height = max(1, _SLAB_NUMBERS // (stitched.shape[0] * math.prod(shape[1:])))
-    below, weight = _linear_positions(stitched.shape[1], shape[0])
-    for start in range(0, shape[0], height):
-        rows = slice(start, min(start + height, shape[0]))
-        first, last = int(below[rows][0]), min(int(below[rows][-1]) + 2, stitched.shape[1])
-        near = stitched[:, first:last].float()
-        maps = torch.cat([near[:classes].softmax(dim=0), near[classes:]])
-        maps = _rows_between(maps, below[rows] - first, weight[rows])
-        if tuple(maps.shape[2:]) != tuple(shape[1:]):
-            mode = _LINEAR_MODE[len(shape) - 1]
-            maps = torch.nn.functional.interpolate(maps.movedim(1, 0), size=tuple(shape[1:]), mode=mode).movedim(0, 1)
-        maps = maps.cpu()
-        yield Slab(rows, maps[:classes], maps[classes] if maps.shape[0] > classes else None)
-
-
-def entropy(probabilities: Tensor, dim: int = 0) -> Tensor:
-    """Entropy in nats over one axis; 0 log 0 is 0."""
-    nats: Tensor = torch.special.entr(probabilities).sum(dim=dim)
-    return nats
+_KEPT_IN_MEMORY = 2**28
+"""Bytes of a map of fractions above which it is kept in a temporary file."""
 
 
 class Ensemble:
-    """The mean over scales, closed slab by slab into labels.
+    """Takes the slabs of all scales, row after row, and gives the prediction in file order.
 
     With several members (scales x mirror images) the uncertainty is their mutual information
     ``H(mean p) - mean H(p)``, by the chain rule the disagreement of the scales plus the mean disagreement of the mirror
@@ -78,68 +30,66 @@ class Ensemble:
 
     Args:
         classes: K.
-        shape: voxels of the scan's grid.
-        scales: number of scales that will be added.
+        grid: the scan's.
+        row_axis: the axis of the scan's grid that slabs cut.
+        options: how to predict.
         mirrored: whether each scale is itself a mean over mirror images.
-        keep_probabilities: whether :attr:`probabilities` is wanted.
-        keep_uncertainty: whether :attr:`uncertainty` is wanted.
     """
 
     def __init__(
-        self,
-        classes: int,
-        shape: Sequence[int],
-        *,
-        scales: int,
-        mirrored: bool,
-        keep_probabilities: bool,
-        keep_uncertainty: bool,
+        self, classes: int, grid: GridRecord, row_axis: int, options: PredictOptions, *, mirrored: bool
     ) -> None:
-        self._scales = scales
-        self._several = scales > 1 or mirrored
+        self._options, self._row_axis, self._grid = options, row_axis, grid
+        self._several = len(options.scales) > 1 or mirrored
         self._log_classes = math.log(max(classes, 2))
-        self.labels: NDArray[np.uint8] = np.zeros(tuple(shape), dtype=np.uint8)
-        self.uncertainty: NDArray[np.float32] | None = None
-        self.probabilities: NDArray[np.float32] | None = None
-        if keep_uncertainty:
-            self.uncertainty = np.zeros(tuple(shape), dtype=np.float32)
-        if keep_probabilities or scales > 1:
-            self.probabilities = np.zeros((classes, *shape), dtype=np.float32)
+        shape = grid.orientation.source.shape
+        self._labels: NDArray[np.uint8] = np.zeros(shape, dtype=np.uint8)
+        self._uncertainty = _fractions(shape) if options.uncertainty else None
+        self._probabilities = _fractions((classes, *shape)) if options.probabilities else None
+        self._overlap = SoftOverlap(classes) if options.expected_dice else None
 
-    def add(self, slab: Slab, *, last: bool) -> None:
-        """Add one slab of one scale; ``last`` says that it is of the last scale, so the rows can be closed."""
-        if self.uncertainty is not None and self._several:
-            within = -entropy(slab.probabilities)
-            if slab.disagreement is not None:
-                within += slab.disagreement
-            self.uncertainty[slab.rows] += within.numpy() / self._scales
-        mean = slab.probabilities
-        if self.probabilities is not None:
-            total = self.probabilities[:, slab.rows]
-            total += mean.numpy() / self._scales
-            mean = torch.from_numpy(total)
-        if last:
-            self._close(slab.rows, mean)
+    def close(self, rows: slice, slabs: Sequence[Slab]) -> None:
+        """Take the next rows: one slab a scale, (K, rows, ...)."""
+        mean = slabs[0].probabilities
+        if len(slabs) > 1:
+            mean = torch.stack([slab.probabilities for slab in slabs]).mean(dim=0)
+        labels = mean.argmax(dim=0).to(torch.uint8).numpy()
+        self._rows(self._labels)[rows] = labels
+        if self._uncertainty is not None:
+            self._rows(self._uncertainty)[rows] = self._doubt(mean, slabs)
+        if self._probabilities is None and self._overlap is None:
+            return
+        scaled = tempered(mean.numpy(), self._options.temperature)
+        if self._probabilities is not None:
+            self._rows(self._probabilities)[:, rows] = scaled
+        if self._overlap is not None:
+            self._overlap.add(labels, scaled)
 
-    def _close(self, rows: slice, mean: Tensor) -> None:
-        self.labels[rows] = mean.argmax(dim=0).to(torch.uint8).numpy()
-        if self.uncertainty is not None:
-            nats = self.uncertainty[rows] + entropy(mean).numpy()
-            self.uncertainty[rows] = np.clip(nats / self._log_classes, 0, 1)
+    def prediction(self) -> Prediction:
+        """When all rows are closed."""
+        expected = None if self._overlap is None else self._overlap.expected_dice
+        return Prediction(self._labels, self._probabilities, self._uncertainty, expected)
+
+    def _rows(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """An array in file order with its rows, of the scan's grid, behind any axis of classes."""
+        seen = self._grid.canonical_view(array)
+        lead = seen.ndim - len(self._grid.shape)
+        return np.moveaxis(seen, lead + self._row_axis, lead)
+
+    def _doubt(self, mean: Tensor, slabs: Sequence[Slab]) -> NDArray[np.float32]:
+        nats = entropy(mean)
+        if self._several:
+            for slab in slabs:
+                within = entropy(slab.probabilities)
+                if slab.disagreement is not None:
+                    within -= slab.disagreement
+                nats -= within / len(slabs)
+        return (nats / self._log_classes).clamp(0, 1).numpy()
 
 
-def _linear_positions(size_in: int, size_out: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """For each output voxel the input voxel at or below its centre, and the weight of the next one."""
-    position = np.clip((np.arange(size_out) + 0.5) * size_in / size_out - 0.5, 0, size_in - 1)
-    below = np.floor(position).astype(np.intp)
-    return below, (position - below).astype(np.float32)
-
-
-def _rows_between(maps: Tensor, below: NDArray[np.intp], weight: NDArray[np.float32]) -> Tensor:
-    """Interpolate the first spatial axis of (C, rows, …)."""
-    if len(below) == maps.shape[1] and not weight.any():
-        return maps
-    low = torch.from_numpy(below).to(maps.device)
-    share = torch.from_numpy(weight).to(maps.device).reshape(-1, *[1] * (maps.ndim - 2))
-    high = (low + 1).clamp(max=maps.shape[1] - 1)
-    return torch.lerp(maps[:, low], maps[:, high], share)
+def _fractions(shape: Sequence[int]) -> NDArray[np.float32]:
+    """A map of float32, in a temporary file where it is large."""
+    if 4 * math.prod(shape) <= _KEPT_IN_MEMORY:
+        return np.zeros(tuple(shape), dtype=np.float32)
+    with tempfile.TemporaryFile(prefix="maskmatch-") as file:
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=tuple(shape))

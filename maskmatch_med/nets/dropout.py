@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from monai.networks.nets import DynUNet
 from torch import Generator, Tensor, nn
 
 
@@ -42,5 +41,7 @@ def dropped_channels(network: nn.Module, shares: Sequence[float], generator: Gen
 
 def encoder_stages(network: nn.Module) -> list[nn.Module]:
     """The stages of the encoder, from full resolution to the bottleneck, of every U-Net in the module."""
+    from monai.networks.nets import DynUNet  # noqa: PLC0415 - MONAI loads for seconds, and prediction may not need it
+
     nets = [module for module in network.modules() if isinstance(module, DynUNet)]
     return [stage for net in nets for stage in (net.input_block, *net.downsamples, net.bottleneck)]

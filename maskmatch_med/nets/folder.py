@@ -76,12 +76,28 @@ class ModelFolder:
         Raises:
             StudyError: there is no model here, or its training has not written weights yet.
         """
+        plan = self.plan()
+        return plan, self.network(plan, device)
+
+    def plan(self) -> Plan:
+        """The plan of a finished model.
+
+        Raises:
+            StudyError: there is no model here, or its training has not written weights yet.
+        """
         if not self.weights_path.is_file() or not self.plan_path.is_file():
             raise StudyError(
                 f"{self.root} holds no finished model (plan.json and weights.safetensors); train one with "
                 "`maskmatch train STUDY`, or go on with `--resume`"
             )
-        plan = Plan.load(self.plan_path)
-        network = build_network(plan).to(device).eval()
+        return Plan.load(self.plan_path)
+
+    def network(self, plan: Plan, device: torch.device | str = "cpu", *, channels_last: bool = True) -> nn.Module:
+        """The network of the plan with its weights, in evaluation mode.
+
+        Raises:
+            StudyError: the weights are damaged, or of another network.
+        """
+        network = build_network(plan, channels_last=channels_last).to(device).eval()
         load_weights(network, self.weights_path, device)
-        return plan, network
+        return network

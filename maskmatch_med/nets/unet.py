@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import torch
-from monai.networks.nets import DynUNet
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
@@ -16,14 +15,20 @@ from maskmatch_med.nets.layout import channels_last_on_processor
 from maskmatch_med.planning.plan import Plan
 
 
-def build_network(plan: Plan) -> nn.Module:
+def build_network(plan: Plan, *, channels_last: bool = True) -> nn.Module:
     """The plan's U-Net with instance normalisation, which keeps masked and rescaled inputs from touching statistics.
 
     Input (B, C, *spatial), each axis a multiple of ``plan.network.divisor``. Output: logits (B, K, *spatial), or
     while training with deep supervision (B, H, K, *spatial), the full-resolution head first.
 
     Source: Isensee et al., nnU-Net, Nature Methods 2021, as MONAI's ``DynUNet``.
+
+    Args:
+        plan: names channels, classes, kernels, strides and features.
+        channels_last: work channels last on a processor, see :mod:`maskmatch_med.nets.layout`; with the same weights.
     """
+    from monai.networks.nets import DynUNet  # noqa: PLC0415 - MONAI loads for seconds, and a kept engine needs none
+
     net = plan.network
     network = DynUNet(
         spatial_dims=plan.spatial_dims,
@@ -37,7 +42,7 @@ def build_network(plan: Plan) -> nn.Module:
         deep_supervision=net.deep_supervision,
         deep_supr_num=max(1, min(2, len(net.features) - 2)),
     )
-    return channels_last_on_processor(network)
+    return channels_last_on_processor(network) if channels_last else network
 
 
 def heads(output: Tensor, plan: Plan) -> tuple[Tensor, ...]:

@@ -20,6 +20,7 @@ from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, w
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import memory_explained, resolve_device
+from maskmatch_med.service.engines import open_engine
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.volume import Volume
 
@@ -45,6 +46,7 @@ class PredictRequest:
             for these scales, mirror images and overlap.
         only: names of the cases to predict; the others are left out.
         device: where to predict.
+        engine: auto, eager, compiled or openvino, see :mod:`maskmatch_med.inference.engines`.
         progress: called with (done, total, case name).
         notice: called with what the user should know, a sentence at a time: what of the inputs was passed over.
     """
@@ -57,6 +59,7 @@ class PredictRequest:
     calibrated: bool = True
     only: Sequence[str] | None = None
     device: str = "auto"
+    engine: str = "auto"
     progress: Progress = _silent
     notice: Callable[[str], None] = lambda sentence: None
 
@@ -87,7 +90,7 @@ def predict(
     request = request or PredictRequest()
     folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))
     device = resolve_device(request.device)
-    plan, network = folder.load(device)
+    plan = folder.plan()
     sources = [Path(inputs)] if isinstance(inputs, Path | str) else [Path(path) for path in inputs]
     found = find_scans(sources, channels=plan.channel_names)
     for sentence in found.notes:
@@ -98,7 +101,9 @@ def predict(
     calibration = _calibration(folder, options, request)
     if calibration is not None:
         options = replace(options, temperature=calibration.temperature, expected_dice=True)
-    predictor = Predictor(network, plan, options, device)
+    files = [path for case in cases for path in case.channels]
+    _, engine = open_engine(folder, request.engine, device, files, request.notice)
+    predictor = Predictor(engine, plan, options, notice=request.notice)
     Path(out).mkdir(parents=True, exist_ok=True)
     offsets = None if calibration is None else calibration.dice.offsets
     written, refused = _predict_each(predictor, cases, Path(out), offsets, request.progress)

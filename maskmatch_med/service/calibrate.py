@@ -27,6 +27,7 @@ from maskmatch_med.io import CaseFiles, find_scans, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.service.apply import PredictRequest, predict_case, predict_options, selected_cases
 from maskmatch_med.service.devices import resolve_device
+from maskmatch_med.service.engines import open_engine
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.training.learnt import labels_seen, read_learnt
 
@@ -56,7 +57,7 @@ def calibrate(
     request = request or PredictRequest()
     folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))
     device = resolve_device(request.device)
-    plan, network = folder.load(device)
+    plan = folder.plan()
     sources = [Path(scans)] if isinstance(scans, Path | str) else [Path(path) for path in scans]
     found = find_scans(sources, channels=plan.channel_names)
     for sentence in found.notes:
@@ -69,7 +70,9 @@ def calibrate(
     with TemporaryDirectory(prefix=".calibrate-", dir=folder.root) as scratch:
         files = {case.name: Path(scratch) / f"{case.name}.nii.gz" for case in cases}
         pairs = pair_files(files, Path(labels), structures)
-        predictor, kept = Predictor(network, plan, options, device), list[_HeldOut]()
+        files_of_scans = [path for case in cases for path in case.channels]
+        _, engine = open_engine(folder, request.engine, device, files_of_scans, request.notice)
+        predictor, kept = Predictor(engine, plan, options, notice=request.notice), list[_HeldOut]()
         for index, case in enumerate(cases):
             request.progress(index, len(cases), case.name)
             kept.append(_predicted(predictor, case, pairs, Path(scratch) / f"{index}.npz"))

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.inference import PredictOptions, Predictor
-from maskmatch_med.inference import ensemble as ensemble_module
+from maskmatch_med.inference import predictor as predictor_module
 from maskmatch_med.inference.expected_dice import SoftOverlap, expected_dice
 from maskmatch_med.inference.region import MARGIN_VOX, surroundings
+from maskmatch_med.inference.temperature import tempered
 from maskmatch_med.planning.plan import ChannelNormalisation, NetworkPlan, Plan
 from maskmatch_med.volume import Geometry, Volume
 
@@ -76,10 +77,10 @@ def test_far_voxels_count_for_nothing_and_near_ones_do():
 def test_blocks_of_rows_add_up():
     probabilities = blobs(2)
     labels = probabilities.argmax(axis=0).astype(np.uint8)
-    overlap = SoftOverlap(labels, 3, 1.4)
+    overlap, scaled = SoftOverlap(3), tempered(probabilities, 1.4)
     for start in range(0, 22, 5):
         rows = slice(start, min(start + 5, 22))
-        overlap.add(rows, probabilities[:, rows])
+        overlap.add(labels[rows], scaled[:, rows])
     assert overlap.expected_dice == pytest.approx(expected_dice(probabilities, 1.4), rel=1e-6)
 
 
@@ -122,7 +123,7 @@ def predicted(options: PredictOptions, dims: int = 3):
 @pytest.mark.parametrize("scales", [(1.0,), (0.8, 1.0)])
 @pytest.mark.parametrize("told", ["probabilities", "uncertainty", "neither"])
 def test_a_predictor_tells_it_whatever_else_it_keeps(dims, scales, told, monkeypatch):
-    monkeypatch.setattr(ensemble_module, "_SLAB_NUMBERS", 2000)  # several slabs
+    monkeypatch.setattr(predictor_module, "_SLAB_NUMBERS", 2000)  # several slabs
     plain = predicted(PredictOptions(scales=scales, mirror=True, probabilities=True), dims)
     assert plain.expected_dice is None
     more = {} if told == "neither" else {told: True}

@@ -186,10 +186,10 @@ def test_two_dimensions_at_another_spacing_and_several_scales() -> None:
 def test_thin_axes_are_left_alone_by_scales() -> None:
     plan = make_plan((1.0, 1.0, 4.0), (8, 8, 4))
     volume = make_volume((12, 12, 6), (1.0, 1.0, 4.0))
-    predictor = Predictor(Thresholds(), plan)
-    made = preprocess(volume, plan)
-    assert predictor.at_scale(made.image, made.grid, 1.5).shape == (1, 18, 18, 6)
-    assert predictor.at_scale(made.image, made.grid, 1.0) is made.image
+    predictor, grid = Predictor(Thresholds(), plan), preprocess(volume, plan).grid
+    assert predictor.scale_grid(grid.spacing_mm, grid.shape, 1.5).shape == (18, 18, 6)
+    assert predictor.scale_grid(grid.spacing_mm, grid.shape, 1.0).shape == (12, 12, 6)
+    assert predictor.scale_grid(grid.spacing_mm, grid.shape, 1.5, row_axis=2).shape == (6, 18, 18)
 
 
 def test_constant_outputs_stay_constant_to_the_borders() -> None:
@@ -299,7 +299,7 @@ def test_slabs_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
         return Predictor(Convolution(3), plan, options).predict(volume)
 
     whole = predicted()
-    monkeypatch.setattr("maskmatch_med.inference.ensemble._SLAB_NUMBERS", 1500)
+    monkeypatch.setattr("maskmatch_med.inference.predictor._SLAB_NUMBERS", 1500)
     slabs = predicted()
     np.testing.assert_array_equal(whole.labels, slabs.labels)
     assert whole.probabilities is not None

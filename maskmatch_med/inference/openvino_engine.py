@@ -1,0 +1,131 @@
+"""OpenVINO on the processor: a network is converted once, kept on the disk, and opened in a moment afterwards.
+
+OpenVINO's Python package reports its use over the network, already when it is imported, where its companion
+``openvino_telemetry`` is found. Nothing leaves the machine here: that companion is hidden before the first import.
+
+The converted network lies in the user's cache folder (or ``MASKMATCH_CACHE``) under a name that hashes weights, plan
+and OpenVINO's version, so that new weights never meet an old conversion. A cache that cannot be written costs a
+conversion each time and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maskmatch_med.inference.engines import EagerEngine, Engine
+from maskmatch_med.planning.plan import Plan
+
+_KEPT = 32
+"""Converted networks that the cache holds; the ones used longest ago go first."""
+
+
+class OpenVinoEngine:
+    """A compiled OpenVINO network.
+
+    Args:
+        compiled: takes (B, C, *patch) of any B.
+        network: builds the network in PyTorch, should another engine be needed.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, compiled: Any, network: Callable[[], nn.Module]) -> None:
+        self._request, self._network = compiled.create_infer_request(), network
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """See :class:`maskmatch_med.inference.Engine`."""
+        self._request.infer([windows.contiguous().numpy()], share_inputs=True, share_outputs=True)
+        return torch.from_numpy(self._request.get_output_tensor(0).data.copy())
+
+    def on_processor(self) -> Engine:
+        """See :class:`maskmatch_med.inference.Engine`."""
+        return EagerEngine(self._network())
+
+
+def open_openvino(plan: Plan, weights_sha256: str, network: Callable[[], nn.Module]) -> OpenVinoEngine:
+    """The engine of a model, from the cache where it was opened before.
+
+    Args:
+        plan: of the network.
+        weights_sha256: of the weights file.
+        network: builds the network with its weights, in the plain layout; not called where the cache has it.
+    """
+    openvino = _without_telemetry()
+    core = openvino.Core()
+    folder = engine_cache() / _key(plan, weights_sha256, str(openvino.get_version()))
+    kept = folder / "network.xml"
+    if kept.is_file():
+        kept.touch()
+        model = core.read_model(kept)
+    else:
+        model = _converted(openvino, plan, network())
+        _keep(openvino, model, folder)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1}
+    return OpenVinoEngine(core.compile_model(model, "CPU", settings), network)
+
+
+def is_converted(plan: Plan, weights_sha256: str) -> bool:
+    """Whether the cache holds the engine of a model."""
+    version = str(_without_telemetry().get_version())
+    return (engine_cache() / _key(plan, weights_sha256, version) / "network.xml").is_file()
+
+
+def engine_cache() -> Path:
+    """The folder of converted networks."""
+    if chosen := os.environ.get("MASKMATCH_CACHE"):
+        return Path(chosen) / "engines"
+    from platformdirs import user_cache_path  # noqa: PLC0415 - most commands need no cache
+
+    return user_cache_path("maskmatch", appauthor=False) / "engines"
+
+
+def _without_telemetry() -> Any:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes its import fail
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import openvino  # noqa: PLC0415 - after the line above, and only where this engine is wanted
+    return openvino
+
+
+def _key(plan: Plan, weights_sha256: str, version: str) -> str:
+    parts = (weights_sha256, plan.model_dump_json(), version, torch.__version__)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _converted(openvino: Any, plan: Plan, network: nn.Module) -> Any:
+    example = torch.zeros(2, len(plan.channel_names), *plan.patch_vox)
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(network.eval(), example_input=example)
+    model.reshape(openvino.PartialShape([-1, *example.shape[1:]]))
+    return model
+
+
+def _keep(openvino: Any, model: Any, folder: Path) -> None:
+    """Into the cache, whole or not at all; two processes may do it at once."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        try:
+            openvino.save_model(model, partial / "network.xml", compress_to_fp16=False)
+            if not folder.exists():
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        others = [kept for kept in folder.parent.iterdir() if kept.is_dir() and not kept.name.startswith(".")]
+        by_age = sorted(others, key=lambda kept: (kept / "network.xml").stat().st_mtime, reverse=True)
+        for old in by_age[_KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        return

@@ -1,0 +1,66 @@
+"""The ring of rows in which window outputs meet: as high as a window, however long the scan is.
+
+Windows come in layers along the first axis. When a layer is done, the rows above the next layer's first are finished,
+leave the ring, and make place. Memory: (K + 1) x window height x cross-section x 4 bytes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from maskmatch_med.inference.windows import Window
+
+
+class Ring:
+    """Weighted mean of window outputs, a layer of windows at a time.
+
+    Row r of the map lies in place r modulo the height.
+
+    Args:
+        channels: of the outputs.
+        plane: voxels of a row's cross-section.
+        importance: (height, *patch of the other axes), weight of each voxel of a window.
+        device: where the rows are held.
+    """
+
+    def __init__(self, channels: int, plane: tuple[int, ...], importance: Tensor, device: torch.device) -> None:
+        self._height = importance.shape[0]
+        self._sum = torch.zeros((channels, self._height, *plane), device=device)
+        self._weight = torch.zeros((self._height, *plane), device=device)
+        self._importance = importance.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are held."""
+        return self._sum.device
+
+    def to(self, device: torch.device) -> None:
+        """Move the rows."""
+        self._sum, self._weight = self._sum.to(device), self._weight.to(device)
+        self._importance = self._importance.to(device)
+
+    def add(self, first: int, across: Window, output: Tensor) -> None:
+        """Add one window's output.
+
+        Args:
+            first: the window's first row.
+            across: where it lies in the cross-section.
+            output: (channels, height, …).
+        """
+        output = output.to(self._sum.device, torch.float32)
+        turn = first % self._height
+        rest = self._height - turn
+        for place, part in ((slice(turn, None), slice(0, rest)), (slice(0, turn), slice(rest, None))):
+            if place.start != place.stop:
+                weight = self._importance[part]
+                self._sum[(slice(None), place, *across)].addcmul_(output[:, part], weight)
+                self._weight[(place, *across)].add_(weight)
+
+    def finish(self, first: int, stop: int) -> Tensor:
+        """Rows ``first`` to ``stop``, at most the height of them, which leave the ring: (channels, rows, *plane)."""
+        places = torch.arange(first, stop, device=self._sum.device) % self._height
+        mean = self._sum[:, places] / self._weight[places]
+        self._sum[:, places] = 0
+        self._weight[places] = 0
+        return mean

@@ -1,0 +1,59 @@
+"""Which engine predicts with a model, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from maskmatch_med.inference import EagerEngine, Engine, choose_engine
+from maskmatch_med.inference.engines import CompiledEngine
+from maskmatch_med.nets import ModelFolder
+from maskmatch_med.planning import Plan
+from maskmatch_med.study.records import file_sha256
+
+_WORTH_CONVERTING = 4 * 2**20
+"""Bytes of scan files from which a conversion of some ten seconds pays within the same command."""
+
+
+def open_engine(
+    folder: ModelFolder,
+    name: str,
+    device: torch.device,
+    scans: Sequence[Path] = (),
+    notice: Callable[[str], None] = lambda sentence: None,
+) -> tuple[Plan, Engine]:
+    """The model's plan and the engine that carries windows through its network.
+
+    ``auto`` converts a model for OpenVINO where the scans are worth it, and opens what is converted already at once.
+
+    Args:
+        folder: of the model.
+        name: auto, eager, compiled or openvino.
+        device: where to compute.
+        scans: files that will be predicted, by whose size ``auto`` goes.
+        notice: told when a conversion begins.
+
+    Raises:
+        StudyError: there is no finished model.
+        InputError: the engine is unknown, not installed, or not made for the device.
+    """
+    plan, chosen = folder.plan(), choose_engine(name, device)
+    if chosen == "compiled":
+        return plan, CompiledEngine(folder.network(plan, device), device)
+    if chosen == "eager":
+        return plan, EagerEngine(folder.network(plan, device), device)
+    from maskmatch_med.inference.openvino_engine import is_converted, open_openvino  # noqa: PLC0415 - may be missing
+
+    weights_sha256 = file_sha256(folder.weights_path)
+    if not is_converted(plan, weights_sha256):
+        if name == "auto" and sum(path.stat().st_size for path in scans if path.is_file()) < _WORTH_CONVERTING:
+            return plan, EagerEngine(folder.network(plan, device), device)
+        notice("the model is converted for this processor, once; that takes some seconds")
+
+    def network() -> nn.Module:
+        return folder.network(plan, channels_last=False)
+
+    return plan, open_openvino(plan, weights_sha256, network)
