@@ -4,9 +4,9 @@ The public names are listed in ``__all__`` and loaded when they are first asked 
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from maskmatch_med.lazy import lazy_names
 from maskmatch_med.version import __version__
 
 if TYPE_CHECKING:
@@ -35,31 +35,6 @@ if TYPE_CHECKING:
 # Waiting OpenMP threads sleep instead of spinning: on a machine that does anything else besides, spinning makes a
 # training step several times slower. Takes effect where torch is not loaded yet.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-_ROOMS = {
-    "config": ("TrainConfig",),
-    "errors": ("InputError", "MaskMatchError", "StudyError", "TrainingError"),
-    "evaluation": ("EvaluateOptions", "Evaluation"),
-    "io": ("read_volume", "write_segmentation"),
-    "nets": ("ModelFolder",),
-    "phantom": ("PhantomOptions", "write_phantom"),
-    "planning": ("Plan",),
-    "service": (
-        "PredictRequest",
-        "TrainRequest",
-        "check_study",
-        "evaluate",
-        "export_study",
-        "import_scans",
-        "info",
-        "plan_study",
-        "predict",
-        "train",
-    ),
-    "study": ("Case", "ImportOptions", "Study"),
-    "volume": ("Geometry", "Volume"),
-}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Case",
@@ -93,8 +68,4 @@ __all__ = [
     "write_segmentation",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+__getattr__ = lazy_names(__name__, __file__)

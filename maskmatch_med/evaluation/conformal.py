@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 LEVEL = 0.9
 LEAST_SCANS = 10
@@ -84,4 +83,6 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | No
     """Spearman's correlation; None with fewer than three pairs, or where a side does not vary."""
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
+    from scipy.stats import spearmanr  # noqa: PLC0415 - loads for a second, and prediction needs the rest of this
+
     return float(spearmanr(one, other).statistic)

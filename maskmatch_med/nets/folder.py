@@ -57,6 +57,11 @@ class ModelFolder:
         return self.root / "microscope"
 
     @property
+    def calibration_path(self) -> Path:
+        """What held-out scans told of the model's confidence."""
+        return self.root / "calibration.json"
+
+    @property
     def card_path(self) -> Path:
         """The model card."""
         return self.root / "MODEL_CARD.md"

@@ -1,4 +1,4 @@
-"""Predict and evaluate."""
+"""Predict."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation import EvaluateOptions, Evaluation
-from maskmatch_med.evaluation import evaluate as score_folder
-from maskmatch_med.evaluation.conformal import DiceOffsets
-from maskmatch_med.evaluation.held_out import CALIBRATION_FILE, HeldOutCalibration
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
@@ -23,6 +19,10 @@ from maskmatch_med.service.devices import memory_explained, resolve_device
 from maskmatch_med.service.engines import open_engine
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.volume import Volume
+
+if TYPE_CHECKING:
+    from maskmatch_med.evaluation.conformal import DiceOffsets
+    from maskmatch_med.evaluation.held_out import HeldOutCalibration
 
 Progress = Callable[[int, int, str], None]
 
@@ -130,7 +130,11 @@ def predict_options(request: PredictRequest, found_best: Mapping[str, Any]) -> P
 
 def _calibration(folder: ModelFolder, options: PredictOptions, request: PredictRequest) -> HeldOutCalibration | None:
     """The model's, if it was made for these weights and this way of predicting."""
-    found = HeldOutCalibration.load(folder.root) if request.calibrated else None
+    if not request.calibrated or not folder.calibration_path.is_file():
+        return None
+    from maskmatch_med.evaluation.held_out import HeldOutCalibration  # noqa: PLC0415 - loads for a second
+
+    found = HeldOutCalibration.load(folder.root)
     if found is None:
         return None
     if found.weights_sha256 != file_sha256(folder.weights_path):
@@ -140,7 +144,7 @@ def _calibration(folder: ModelFolder, options: PredictOptions, request: PredictR
     else:
         return found
     request.notice(
-        f"{folder.root / CALIBRATION_FILE} is not used, because {reason}; no expected Dice is given until "
+        f"{folder.calibration_path} is not used, because {reason}; no expected Dice is given until "
         "`maskmatch calibrate` makes it anew"
     )
     return None
@@ -292,20 +296,3 @@ def names_in_splits(path: Path, part: str, *, first: int | None = None, last: in
     if count != len(names) and not 1 <= count <= len(names):
         raise InputError(f"{path} lists {len(names)} cases under {part!r}, so {count} of them cannot be taken")
     return names[len(names) - count :] if last is not None else names[:count]
-
-
-def evaluate(
-    predictions: Path | str, references: Path | str, options: EvaluateOptions | None = None, out: Path | None = None
-) -> Evaluation:
-    """Score predictions against references, see :func:`maskmatch_med.evaluation.evaluate`.
-
-    Args:
-        predictions: a folder of label files.
-        references: a folder of label files, or a data set or study.
-        options: tolerance and mode.
-        out: where to write cases.csv, summary.json and a figure; nowhere by default.
-    """
-    evaluation = score_folder(Path(predictions), Path(references), options)
-    if out is not None:
-        evaluation.write(out)
-    return evaluation

@@ -23,7 +23,7 @@ from maskmatch_med.service.export_notes import readme
 from maskmatch_med.service.label import predicted_labels
 from maskmatch_med.service.results import metrics_table
 from maskmatch_med.service.tallies import prediction_of
-from maskmatch_med.service.volumes import volumes_table
+from maskmatch_med.service.volumetry import volumes_table
 from maskmatch_med.study import Case, Study
 from maskmatch_med.study.exported import ExportRecord, record_export
 from maskmatch_med.study.exporting import (

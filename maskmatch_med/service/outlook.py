@@ -15,7 +15,7 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import MaskMatchError
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
-from maskmatch_med.service.browse import may_write
+from maskmatch_med.service.browsing import may_write
 from maskmatch_med.service.preflight import Advice, advice_before_training
 from maskmatch_med.study import Drafts, Study
 from maskmatch_med.training import PRESETS

@@ -1,19 +1,24 @@
 """The study folder: scans, labels, models, predictions in one place."""
 
-from maskmatch_med.study.admission import SourceInfo
-from maskmatch_med.study.case import Case
-from maskmatch_med.study.checking import Finding, check_study, repair_study
-from maskmatch_med.study.draft import Box, Draft
-from maskmatch_med.study.drafts import Drafts
-from maskmatch_med.study.importing import import_scans
-from maskmatch_med.study.lock import FolderLock
-from maskmatch_med.study.numbering import classes_of, origin_of, refuse_other_classes, values_now
-from maskmatch_med.study.opened import OpenedDrafts
-from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
-from maskmatch_med.study.painting import Painter, Painting, packed_voxels
-from maskmatch_med.study.records import LabelVersion, SourceRecord
-from maskmatch_med.study.relabelling import LabelDefinition, define_labels, names_now
-from maskmatch_med.study.study import Study
+from typing import TYPE_CHECKING
+
+from maskmatch_med.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from maskmatch_med.study.admission import SourceInfo
+    from maskmatch_med.study.case import Case
+    from maskmatch_med.study.checking import Finding, check_study, repair_study
+    from maskmatch_med.study.draft import Box, Draft
+    from maskmatch_med.study.drafts import Drafts
+    from maskmatch_med.study.importing import import_scans
+    from maskmatch_med.study.lock import FolderLock
+    from maskmatch_med.study.numbering import classes_of, origin_of, refuse_other_classes, values_now
+    from maskmatch_med.study.opened import OpenedDrafts
+    from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
+    from maskmatch_med.study.painting import Painter, Painting, packed_voxels
+    from maskmatch_med.study.records import LabelVersion, SourceRecord
+    from maskmatch_med.study.relabelling import LabelDefinition, define_labels, names_now
+    from maskmatch_med.study.study import Study
 
 __all__ = [
     "Box",
@@ -44,3 +49,5 @@ __all__ = [
     "repair_study",
     "values_now",
 ]
+
+__getattr__ = lazy_names(__name__, __file__)

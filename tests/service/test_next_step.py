@@ -25,7 +25,7 @@ from maskmatch_med.service import (
     reject_prediction,
     save_strokes,
 )
-from maskmatch_med.service.next_step import minutes_in_words
+from maskmatch_med.service.guidance import minutes_in_words
 
 
 def _step(root: Path) -> NextStep:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from maskmatch_med.service.browse import Round, ScanEntry, StudyPage
+from maskmatch_med.service.browsing import Round, ScanEntry, StudyPage
 from maskmatch_med.service.jobs import JobState, job_states
 from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Study
