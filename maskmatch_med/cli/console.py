@@ -67,9 +67,11 @@ class ProgressBar:
         self._bar = _bar()
         self._task = self._bar.add_task(what, total=None, note="")
         self._what, self._job = what, Inside.here()
+        self._began = time.monotonic()
 
     def __enter__(self) -> Callable[[int, int, str], None]:
         self._bar.start()
+        self._began = time.monotonic()
         return self.update
 
     def __exit__(
@@ -79,7 +81,8 @@ class ProgressBar:
 
     def update(self, done: int, total: int, name: str) -> None:
         """Show how far the work is."""
-        self._bar.update(self._task, completed=done, total=total, note=name)
+        rate = f"{60 * done / max(time.monotonic() - self._began, 1e-3):.3g} scans a minute  " if done else ""
+        self._bar.update(self._task, completed=done, total=total, note=rate + name)
         self._job.tell({"event": "count", "what": self._what, "done": done, "total": total, "name": name})
 
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
-from maskmatch_med.service.devices import memory_explained, resolve_device
+from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
+from maskmatch_med.service.pipeline import Writer, predict_in_turn
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.volume import Volume
 
@@ -157,21 +159,22 @@ def _predict_each(
     plan = predictor.plan
     written, rows, refused = list[Path](), list[dict[str, Any]](), list[InputError]()
     try:
-        for index, case in enumerate(cases):
-            progress(index, len(cases), case.name)
+        with Writer() as writer:
+            progress(0, len(cases), cases[0].name if cases else "")
             began = time.monotonic()
-            try:
-                volume, prediction = predict_case(predictor, case)
-            except InputError as error:
-                refused.append(error)
-                continue
-            written.append(_write_prediction(target, case, volume, prediction, plan.classes))
-            row = {"case": case.name, **_volumes_ml(volume, prediction, plan), **_doubts(prediction, offsets)}
-            rows.append({**row, "seconds": round(time.monotonic() - began, 2)})
+            for index, (case, found) in enumerate(predict_in_turn(predictor, cases), start=1):
+                if isinstance(found, InputError):
+                    refused.append(found)
+                else:
+                    writer.submit(partial(_write_prediction, target, case, *found, plan.classes))
+                    written.append(target / f"{case.name}.nii.gz")
+                    row = {"case": case.name, **_volumes_ml(*found, plan), **_doubts(found[1], offsets)}
+                    rows.append({**row, "seconds": round(time.monotonic() - began, 2)})
+                progress(index, len(cases), cases[index].name if index < len(cases) else "")
+                began = time.monotonic()
     finally:
         if rows:
             _write_csv(target / "summary.csv", rows)
-    progress(len(cases), len(cases), "")
     return written, refused
 
 
@@ -209,28 +212,7 @@ def selected_cases(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> li
     return [by_name[name] for name in only]
 
 
-def predict_case(predictor: Predictor, case: CaseFiles) -> tuple[Volume, Prediction]:
-    """Read one scan and segment it.
-
-    Raises:
-        InputError: the scan cannot be read or does not fit the model.
-        TrainingError: the device's memory does not hold it.
-    """
-    plan = predictor.plan
-    volume = case.read(channels=len(plan.channel_names))
-    if volume.channels != len(plan.channel_names):
-        raise InputError(
-            f"{case.channels[0]} has {volume.channels} channels, the model was trained on "
-            f"{len(plan.channel_names)}: {', '.join(plan.channel_names)}"
-        )
-    try:
-        with memory_explained(f"{case.channels[0]}", "predict with fewer scales, without --mirror, or --device cpu"):
-            return volume, predictor.predict(volume)
-    except InputError as error:
-        raise InputError(f"{case.channels[0]}: {error}") from error
-
-
-def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int) -> Path:
+def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int) -> None:
     path = target / f"{case.name}.nii.gz"
     write_segmentation(path, prediction.labels, volume.geometry)
     if case.is_raster:
@@ -240,7 +222,6 @@ def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction:
     if prediction.probabilities is not None:
         for label, probability in enumerate(prediction.probabilities):
             write_map(target / f"{case.name}_probabilities_{label:02d}.nii.gz", probability, volume.geometry)
-    return path
 
 
 def _volumes_ml(volume: Volume, prediction: Prediction, plan: Plan) -> dict[str, float]:

@@ -25,9 +25,10 @@ from maskmatch_med.inference.region import surroundings
 from maskmatch_med.inference.temperature import tempered
 from maskmatch_med.io import CaseFiles, find_scans, write_segmentation
 from maskmatch_med.nets import ModelFolder
-from maskmatch_med.service.apply import PredictRequest, predict_case, predict_options, selected_cases
+from maskmatch_med.service.apply import PredictRequest, predict_options, selected_cases
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
+from maskmatch_med.service.pipeline import predict_case
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.training.learnt import labels_seen, read_learnt
 

@@ -19,6 +19,7 @@ from maskmatch_med.errors import StoppedError, TrainingError
 from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm_restart
 from maskmatch_med.training.budget import Budget
 from maskmatch_med.training.checkpoint import Checkpoint
+from maskmatch_med.training.clock import StepClock
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.microscope import Microscope, Moment
 from maskmatch_med.training.validation import Validator
@@ -77,7 +78,7 @@ class TrainingLoop:
             weight_decay=config.optimiser.weight_decay,
         )
         self.student, self.optimiser = fabric.setup(parts.student, optimiser)
-        self.iteration = 0
+        self.iteration, self.clock = 0, StepClock()
         self.first_elapsed = parts.budget.elapsed
         self.validations: list[dict[str, float]] = []
         self._saved_at = self._logged_at = time.monotonic()
@@ -100,7 +101,9 @@ class TrainingLoop:
                 if parts.stop_requested() or self.iteration == parts.until:
                     finished = False
                     break
+                self.clock.start()
                 batch = crops.next().to(self.fabric.device)
+                self.clock.lap("data")
                 losses = self._step(batch, progress)
                 self.iteration += 1
                 self._log(log, losses, progress)
@@ -128,16 +131,20 @@ class TrainingLoop:
         if self._scales_due(progress):
             objective.measure_scales(self._ask_teacher, batch, generator)
         losses = objective.step(self.student, self._ask_teacher, batch, generator, progress)
-        if not math.isfinite(losses.total.item()):
+        finite = math.isfinite(losses.total.item())
+        self.clock.lap("views_and_forward")
+        if not finite:
             raise TrainingError(_non_finite("loss", losses, batch, self.iteration))
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
+        self.clock.lap("backward")
         clip = config.optimiser.gradient_clip
         norm = self.fabric.clip_gradients(self.student, self.optimiser, max_norm=clip, error_if_nonfinite=False)
         if norm is None or not math.isfinite(norm.item()):
             raise TrainingError(_non_finite("gradient", losses, batch, self.iteration))
         self.optimiser.step()
         self.teacher.update(self.parts.student, self.iteration)
+        self.clock.lap("update")
         return losses
 
     def _share_of_learning_rate(self, progress: float) -> float:
@@ -160,6 +167,8 @@ class TrainingLoop:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
             **{name if name == "confident" else f"loss_{name}": part.item() for name, part in losses.parts.items()},
         }
+        if seconds := self.clock.take():
+            line["seconds_a_step"] = seconds
         if dice := self.parts.objective.reliability.dice():
             line["teacher_dice"] = dice
             weights = self.parts.objective.scale_weights()

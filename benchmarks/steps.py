@@ -1,4 +1,4 @@
-"""Time a training step of each recipe: python benchmarks/speed.py STUDY [RECIPE …]
+"""Time a training step of each recipe: python -m benchmarks steps STUDY [RECIPE …]
 
 The recipes take turns, so that what else the machine does falls on all alike. What is timed is a step late in a run,
 with its unlabelled views, under the default settings; a default run spends its first 70 % on steps without them.

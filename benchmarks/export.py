@@ -1,0 +1,117 @@
+"""Logits to labels on the scan's own grid, against nnU-Net's way of doing it, and against the whole map in float32.
+
+nnU-Net's is its default export (``export_prediction_from_logits`` without the file): logits are resampled class by
+class, then the largest wins. Its function is taken from PyPI's package in an environment of its own, see
+``benchmarks/README.md``; without it the row of nnU-Net is left out. Both get the same logits on the same coarser grid.
+Peak memory is that of the process, less what it held before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.interleaved import REPOSITORY, Timed, tell
+from maskmatch_med.inference.stream import GridRows
+
+SHAPE, COARSE = (192, 192, 128), (96, 96, 64)
+_ROWS_A_LAYER = 24
+
+
+def main(out: Path, rounds: int, peer: Path | None, classes: int = 14) -> None:
+    """Print the table and write ``OUT/export.json``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        logits = Path(scratch) / "logits.npy"
+        np.save(logits, _logits(classes))
+        ours, theirs = [], []
+        for _ in range(rounds):
+            ours.append(_run(sys.executable, "benchmarks.export", logits, Path(scratch) / "ours.npy"))
+            if peer is not None:
+                theirs.append(_run(str(peer), "benchmarks.export_peer", logits, Path(scratch) / "peer.npy"))
+        labels = np.load(Path(scratch) / "ours.npy")
+        row: dict[str, Any] = {"classes": classes, "grid": "x".join(map(str, SHAPE))}
+        row["labels_as_whole_map"] = round(float(np.mean(labels == _whole(np.load(logits)))), 7)
+        row["peak_mib"] = round(max(one["peak_mib"] for one in ours), 1)
+        row["ours_s"] = round(float(np.median([one["seconds"] for one in ours])), 3)
+        if theirs:
+            timed = Timed(tuple(one["seconds"] for one in ours), tuple(one["seconds"] for one in theirs))
+            row |= timed.record() | {"peer_peak_mib": round(max(one["peak_mib"] for one in theirs), 1)}
+            row["labels_as_peer"] = round(float(np.mean(labels == np.load(Path(scratch) / "peer.npy"))), 4)
+    tell("export", [row], out)
+
+
+def _logits(classes: int) -> NDArray[np.float32]:
+    """Smooth logits (K, *COARSE)."""
+    coarse = torch.randn(1, classes, 12, 12, 8, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, size=COARSE, mode="trilinear")[0]
+    return np.asarray(4 * smooth.numpy(), dtype=np.float32)
+
+
+def _whole(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+    maps = torch.from_numpy(logits).softmax(0)
+    labels = torch.nn.functional.interpolate(maps[None], size=SHAPE, mode="trilinear")[0].argmax(0)
+    return labels.to(torch.uint8).numpy()
+
+
+def _run(python: str, module: str, logits: Path, labels: Path) -> dict[str, float]:
+    words = [python, "-m", module, str(logits), str(labels), *map(str, SHAPE)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def export(logits: Tensor, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Labels on the grid of ``shape``, as the predictor closes them."""
+    classes, rows = logits.shape[0], logits.shape[1]
+
+    def finished() -> Iterator[Tensor]:
+        for start in range(0, rows, _ROWS_A_LAYER):
+            yield logits[:, start : start + _ROWS_A_LAYER]
+
+    labels = np.zeros(shape, dtype=np.uint8)
+    grid = GridRows(finished(), classes, rows, shape)
+    height = max(1, 2**22 // (classes * math.prod(shape[1:])))
+    for start in range(0, shape[0], height):
+        slab = slice(start, min(start + height, shape[0]))
+        labels[slab] = grid.take(slab).probabilities.argmax(dim=0).to(torch.uint8).numpy()
+    return labels
+
+
+def measured(words: list[str], work: Any) -> None:
+    """Load logits, do the work once to warm up on a small part, time it, and print seconds and peak memory."""
+    logits, out, *shape = words
+    array = np.load(logits)
+    process = psutil.Process()
+    before = process.memory_info().rss
+    began = time.perf_counter()
+    labels = work(array, tuple(int(n) for n in shape))
+    seconds = time.perf_counter() - began
+    peak = _peak_bytes() - before
+    np.save(out, labels)
+    print(json.dumps({"seconds": seconds, "peak_mib": peak / 2**20}))
+
+
+def _peak_bytes() -> int:
+    """The most this process ever held."""
+    import resource  # noqa: PLC0415 - not on Windows, where this benchmark is not run
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    measured(sys.argv[1:], lambda array, shape: export(torch.from_numpy(array), shape))

@@ -1,0 +1,106 @@
+"""Scan after scan through one predictor: the next one is read and the last one written while the network works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.inference import Prediction, Predictor
+from maskmatch_med.io import CaseFiles
+from maskmatch_med.planning import Plan
+from maskmatch_med.service.devices import memory_explained
+from maskmatch_med.volume import Volume
+
+
+def predict_case(predictor: Predictor, case: CaseFiles) -> tuple[Volume, Prediction]:
+    """Read one scan and segment it.
+
+    Raises:
+        InputError: the scan cannot be read or does not fit the model.
+        TrainingError: the device's memory does not hold it.
+    """
+    volume = _read(predictor.plan, case)
+    return volume, _segmented(predictor, case, volume)
+
+
+def predict_in_turn(
+    predictor: Predictor, cases: Sequence[CaseFiles]
+) -> Iterator[tuple[CaseFiles, tuple[Volume, Prediction] | InputError]]:
+    """Segment scans in their order, each read while the one before is computed; what is wrong with one is given too.
+
+    Raises:
+        TrainingError: the device's memory does not hold a scan.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
+        ahead: Future[Volume] | None = None
+        for index, case in enumerate(cases):
+            reading = ahead or reader.submit(_read, predictor.plan, case)
+            try:
+                volume = reading.result()
+            except InputError as error:
+                ahead = _next(reader, predictor.plan, cases, index)
+                yield case, error
+                continue
+            ahead = _next(reader, predictor.plan, cases, index)
+            try:
+                found = _segmented(predictor, case, volume)
+            except InputError as error:
+                yield case, error
+                continue
+            yield case, (volume, found)
+            del volume, found, reading
+
+
+class Writer:
+    """Writes in a thread, one thing at a time, so that no more than one waits; use as a context manager.
+
+    An error of the thread is raised at the next call, or at the end.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._last: Future[object] | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            self._settle()
+
+    def submit(self, write: Callable[[], object]) -> None:
+        """Write this when what came before is written; until then, wait."""
+        self._settle()
+        self._last = self._pool.submit(write)
+
+    def _settle(self) -> None:
+        if self._last is not None:
+            self._last.result()
+            self._last = None
+
+
+def _next(reader: ThreadPoolExecutor, plan: Plan, cases: Sequence[CaseFiles], index: int) -> Future[Volume] | None:
+    return reader.submit(_read, plan, cases[index + 1]) if index + 1 < len(cases) else None
+
+
+def _read(plan: Plan, case: CaseFiles) -> Volume:
+    volume = case.read(channels=len(plan.channel_names))
+    if volume.channels != len(plan.channel_names):
+        raise InputError(
+            f"{case.channels[0]} has {volume.channels} channels, the model was trained on "
+            f"{len(plan.channel_names)}: {', '.join(plan.channel_names)}"
+        )
+    return volume
+
+
+def _segmented(predictor: Predictor, case: CaseFiles, volume: Volume) -> Prediction:
+    try:
+        with memory_explained(f"{case.channels[0]}", "predict with fewer scales, without --mirror, or --device cpu"):
+            return predictor.predict(volume)
+    except InputError as error:
+        raise InputError(f"{case.channels[0]}: {error}") from error
