@@ -1,5 +1,7 @@
 """The verbs: what the command line, the app and a script can ask for. Each does one thing to a study or a model."""
 
+from maskmatch_med.datasets import DATASETS, find_dataset
+from maskmatch_med.datasets.decathlon import CITATION, LICENCE, LICENCE_ADDRESS
 from maskmatch_med.editing import GrowOptions
 from maskmatch_med.evaluation import EvaluateOptions
 from maskmatch_med.planning import describe as describe_plan
@@ -66,6 +68,7 @@ from maskmatch_med.service.microscope import Microscope, microscope, microscope_
 from maskmatch_med.service.next_step import NextStep, next_step
 from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
 from maskmatch_med.service.overlays import display_difference, display_uncertainty
+from maskmatch_med.service.public_data import GetRequest, Got, get_dataset
 from maskmatch_med.service.rank import next_to_label, rank_scans
 from maskmatch_med.service.report import ReportRequest, report
 from maskmatch_med.service.results import (
@@ -122,6 +125,10 @@ from maskmatch_med.study import (
 from maskmatch_med.training import Snapshot
 
 __all__ = [
+    "CITATION",
+    "DATASETS",
+    "LICENCE",
+    "LICENCE_ADDRESS",
     "Box",
     "ClassesNow",
     "Difference",
@@ -130,6 +137,8 @@ __all__ = [
     "EvaluateOptions",
     "Event",
     "ExportOrder",
+    "GetRequest",
+    "Got",
     "GrowOptions",
     "ImportOptions",
     "Intake",
@@ -183,6 +192,8 @@ __all__ = [
     "evaluate",
     "export_study",
     "exportable",
+    "find_dataset",
+    "get_dataset",
     "grow_strokes",
     "held_out_names",
     "import_scans",
