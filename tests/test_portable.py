@@ -40,12 +40,12 @@ def posix_only() -> tuple[frozenset[str], dict[str, frozenset[str]]]:
 def unguarded(source: str) -> list[str]:
     """The uses in a source of what Windows lacks, outside functions that look where they are first."""
     modules, names = posix_only()
-    tree = ast.parse(source)
+    tree, lines = ast.parse(source), source.splitlines()
     guarded = {
         id(node)
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        and any(guard in (ast.get_source_segment(source, function) or "") for guard in GUARDS)
+        and any(guard in "\n".join(lines[function.lineno - 1 : function.end_lineno]) for guard in GUARDS)
         for node in ast.walk(function)
     }
     found = []
