@@ -105,14 +105,17 @@ def test_what_it_starts_is_a_command_that_the_app_takes(monkeypatch: pytest.Monk
     assert asked[0][asked[0].index("--password-file") + 1] == "/studies/.password"
 
 
-def test_without_its_password_file_the_app_ends_and_says_so(tmp_path: Path) -> None:
+def test_without_its_password_file_the_app_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from maskmatch_app.__main__ import main
+
     words = the("CMD").words()[1:]
     given = [str(tmp_path) if word == "/studies" else word.replace("/studies", str(tmp_path)) for word in words]
-    command = [sys.executable, "-m", "maskmatch_app", *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 2
-    assert "password" in done.stderr
-    assert "cannot be read" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["maskmatch app", *given])
+    assert main() == 2
+    said = capsys.readouterr().err
+    assert f"the password file {tmp_path / '.password'} cannot be read" in said
 
 
 def test_what_is_copied_is_sent_to_the_engine() -> None:
