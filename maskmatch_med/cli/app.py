@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from maskmatch_med.cli import apply, bench, data, jobs, learn, rank, system
+from maskmatch_med.cli import apply, bench, data, jobs, learn, public_data, rank, system
 from maskmatch_med.cli.failures import in_plain_words
 from maskmatch_med.errors import MaskMatchError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     epilog="Start with: maskmatch import SRC STUDY, maskmatch train STUDY, maskmatch predict MODEL SCANS -o OUT. "
     "Any command takes --debug, which shows the traceback of an error.",
 )
-for family in (data, learn, rank, apply, bench, jobs, system):
+for family in (data, public_data, learn, rank, apply, bench, jobs, system):
     family.register(app)
 
 

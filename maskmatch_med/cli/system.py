@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,9 +52,12 @@ def open_app(
     command += [] if browser else ["--no-browser"]
     command += ["--", str(study)] if study else []
     with subprocess.Popen(command) as server:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: server.terminate())  # else it would go on alone
         try:
             code = server.wait()
         except KeyboardInterrupt:  # the server has heard it too, and ends by itself
             code = server.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
     if code > 0:
         raise typer.Exit(code)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from maskmatch_med.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from maskmatch_med.datasets import DATASETS, find_dataset
+    from maskmatch_med.datasets.decathlon import CITATION, LICENCE, LICENCE_ADDRESS
     from maskmatch_med.editing import GrowOptions
     from maskmatch_med.evaluation import EvaluateOptions
     from maskmatch_med.planning import describe as describe_plan
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
     from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
     from maskmatch_med.service.overlays import display_difference, display_uncertainty
+    from maskmatch_med.service.public_data import GetRequest, Got, get_dataset
     from maskmatch_med.service.rank import next_to_label, rank_scans
     from maskmatch_med.service.reporting import ReportRequest, report
     from maskmatch_med.service.results import (
@@ -128,6 +131,10 @@ if TYPE_CHECKING:
     from maskmatch_med.training import Snapshot
 
 __all__ = [
+    "CITATION",
+    "DATASETS",
+    "LICENCE",
+    "LICENCE_ADDRESS",
     "Box",
     "ClassesNow",
     "Difference",
@@ -136,6 +143,8 @@ __all__ = [
     "EvaluateOptions",
     "Event",
     "ExportOrder",
+    "GetRequest",
+    "Got",
     "GrowOptions",
     "ImportOptions",
     "Intake",
@@ -189,6 +198,8 @@ __all__ = [
     "evaluate",
     "export_study",
     "exportable",
+    "find_dataset",
+    "get_dataset",
     "grow_strokes",
     "held_out_names",
     "import_scans",

@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+import pytest
+
+from tests.served import Server
+
 
 def test_a_study_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan.nii").touch()
@@ -21,6 +26,17 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert "folder for studies cannot be made" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ends as Unix does")
+def test_a_command_that_is_ended_takes_its_server_along(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    command = (sys.executable, "-c", "from maskmatch_med.cli import main; main()", "app")
+    server = Server(tmp_path / "studies", command).start()
+    (child,) = psutil.Process(server.process.pid).children()
+    server.stop()
+    psutil.wait_procs([child], timeout=20)
+    assert not child.is_running()
 
 
 def test_no_module_of_the_app_hides_one_of_python() -> None:

@@ -16,7 +16,7 @@ from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
 
 COMMANDS = (
-    *("import", "plan", "train", "predict", "calibrate", "evaluate", "report", "info"),
+    *("import", "get", "plan", "train", "predict", "calibrate", "evaluate", "report", "info"),
     *("check", "export", "doctor", "demo", "app"),
 )
 
