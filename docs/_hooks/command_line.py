@@ -16,9 +16,10 @@ from maskmatch_med.cli.app import app
 _INTRO = """\
 # Command line
 
-Written from the program when this site is built; `maskmatch COMMAND --help` says the same. Exit code 0: the command did its
-work; 2: what it was given cannot be used, and one sentence says why; 1: an error of the program, or what `maskmatch check`
-found would make training wrong; 130: stopped. `--debug` with any command shows the traceback of an error.
+Written from the program when this site is built; `maskmatch COMMAND --help` says the same. Exit code 0: the command
+did its work; 2: what it was given cannot be used, and one sentence says why; 1: an error of the program, or what
+`maskmatch check` found would make training wrong; 130: stopped. `--debug` with any command shows the traceback of an
+error.
 """
 
 

@@ -25,8 +25,8 @@ _HEADINGS = {
 _PYTHON = """\
 # Python
 
-The public names of `maskmatch_med`, written from its docstrings when this site is built. They are loaded when first asked
-for, so `import maskmatch_med` itself is quick.
+The public names of `maskmatch_med`, written from its docstrings when this site is built. They are loaded when first
+asked for, so `import maskmatch_med` itself is quick.
 
 ```python
 from maskmatch_med import Study, TrainConfig, train
@@ -35,14 +35,15 @@ study = Study.open("hippocampus")
 model = train(study, TrainConfig(method="maskmatch", minutes=30))
 ```
 
-Arrays are (C, X, Y, Z) in the file's own order, lengths in millimetres, affines lead from voxel index to RAS+ millimetres.
-What stands in other modules may change with any version.
+Arrays are (C, X, Y, Z) in the file's own order, lengths in millimetres, affines lead from voxel index to RAS+
+millimetres. What stands in other modules may change with any version.
 """
 
 _ROOMS = """\
 # Rooms
 
-The rooms of the package, from the top to the bottom: each imports only what stands below it ([architecture](../architecture.md)).
+The rooms of the package, from the top to the bottom: each imports only what stands below it
+([architecture](../architecture.md)).
 Written from the docstrings when this site is built.
 """
 

@@ -103,7 +103,7 @@ def test_the_references_name_every_command_and_every_public_name(site: Path) -> 
     from maskmatch_med.cli.app import app
 
     commands, python = Page(site / "reference/cli.html"), Page(site / "reference/python.html")
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_command(app).commands.items():
         names = [f"{name}-{below}" for below in command.commands] if hasattr(command, "commands") else [name]
         assert {f"maskmatch-{each}" for each in names} <= commands.places
     public = {name for name in maskmatch_med.__all__ if not name.startswith("__")}
