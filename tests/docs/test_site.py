@@ -15,8 +15,6 @@ import pytest
 
 import maskmatch_med
 
-pytest.importorskip("mkdocs", reason="the site is built with the extra docs")
-
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
@@ -87,7 +85,7 @@ def test_every_link_within_the_site_leads_to_a_place(site: Path, pages: dict[Pat
 def test_the_search_index_lies_in_a_script_that_a_disk_can_serve(site: Path) -> None:
     index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert index.startswith("var __index = {")
-    assert "temperature scaling" in index.lower()
+    assert "how far to trust a prediction" in index
 
 
 def test_there_are_few_groups_and_no_page_without_one() -> None:
@@ -109,7 +107,6 @@ def test_the_references_name_every_command_and_every_public_name(site: Path) -> 
     public = {name for name in maskmatch_med.__all__ if not name.startswith("__")}
     assert {f"maskmatch_med.{name}" for name in public} - python.places == set()
     rooms = (site / "reference/rooms.html").read_text(encoding="utf-8")
-    assert "What happens to a case" not in rooms
     for room in (path.parent.name for path in (ROOT / "maskmatch_med").glob("*/__init__.py")):
         assert f'id="{room}"' in rooms
 
