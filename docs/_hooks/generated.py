@@ -1,15 +1,17 @@
 """Pages that are written when the site is built: the references, from the code, and files of the repository's root.
 
-MkDocs calls ``on_files``. Nothing here is needed by the program itself.
+MkDocs calls ``on_files`` and ``on_page_content``. Nothing here is needed by the program itself.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -36,6 +38,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Take out the roles of docstrings, such as ``:class:``, which stand before a name in code letters."""
+    return re.sub(r":(?:mod|class|func|meth|attr|data):(?=<code>)", "", html)
 
 
 def _from_root(source: str) -> str:
