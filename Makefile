@@ -1,7 +1,7 @@
 # Targets work on a bare machine with Python 3.11 and make; everything is installed into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app demo test proof browser images install lint format notebooks coverage wheel docker clean
+.PHONY: help app demo test proof bench browser images install lint format notebooks docs coverage wheel docker clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,11 +58,18 @@ wheel: $(DEV)  ## build dist/: the sdist, and the wheel from it
 	rm -rf dist
 	$(BIN)/python -m build
 
+bench: $(DEV)  ## the speed benchmarks, each against its peer in turns: about ten minutes on two cores
+	$(BIN)/python -m benchmarks --rounds 3
+
+docs: $(DEV)  ## build the documentation into site/, to be opened from the disk or served as files
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
 docker:  ## build the container image maskmatch-med
 	docker build -t maskmatch-med .
 
 clean:  ## remove .venv, caches and the demo
-	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf $(VENV) demo site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		.coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
