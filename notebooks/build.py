@@ -32,7 +32,9 @@ def run(notebooks: Sequence[nbformat.NotebookNode]) -> Iterator[nbformat.Noteboo
     Yields:
         Each notebook when its outputs are complete.
     """
-    client = NotebookClient(nbformat.v4.new_notebook(), timeout=1800, kernel_name="python3", record_timing=False)
+    # Streams in one piece: how they are cut depends on the time.
+    options = {"timeout": 1800, "kernel_name": "python3", "record_timing": False, "coalesce_streams": True}
+    client = NotebookClient(nbformat.v4.new_notebook(), **options)
     with client.setup_kernel(cwd=str(FOLDER)):
         for notebook in notebooks:
             client.nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])

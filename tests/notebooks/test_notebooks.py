@@ -67,6 +67,8 @@ def test_the_committed_notebook_says_nothing_of_when_and_where_it_ran(name: str)
     assert not any(cell.metadata for cell in kept.cells)
     assert {output.get("name", "stdout") for output in outputs(kept)} == {"stdout"}, "a warning was kept"
     assert not any(output["output_type"] == "error" for output in outputs(kept))
+    streams = [[one.get("name") for one in cell.outputs].count("stdout") for cell in kept.cells if "outputs" in cell]
+    assert max(streams) == 1, "how the lines of a cell were cut depends on the time"
 
 
 def test_the_committed_quickstart_finds_scratches_and_pits() -> None:
