@@ -22,7 +22,7 @@ def read(source: Path) -> nbformat.NotebookNode:
     notebook = jupytext.read(source)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number:02d}"
+        cell.id, cell.metadata = f"cell-{number:02d}", nbformat.NotebookNode()
     return notebook
 
 
