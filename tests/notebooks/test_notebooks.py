@@ -12,11 +12,9 @@ from nbformat import NotebookNode
 
 from notebooks.build import FOLDER, read, run, sources
 
-NAMES = ["a_loss_and_a_recipe", "quickstart", "read_a_bench", "what_the_method_does", "your_own_scans"]
+NAMES = ["a_loss_and_a_recipe", "quickstart", "what_the_method_does", "your_own_scans"]
 SHARE = "0.06"
 """Of each notebook's trainings in the default tests."""
-QUICK = [name for name in NAMES if name != "read_a_bench"]
-"""Those that the default tests run; a benchmark starts a process a training."""
 
 
 def committed(name: str) -> NotebookNode:
@@ -83,7 +81,7 @@ def test_notebooks_run_on_a_small_share_of_their_trainings(monkeypatch: pytest.M
     monkeypatch.setenv("MASKMATCH_NOTEBOOK_SHARE", SHARE)
     monkeypatch.delenv("MPLBACKEND", raising=False)  # what another test has set would keep the kernel from drawing
 
-    for name, notebook in zip(QUICK, ran(QUICK), strict=True):
+    for name, notebook in zip(NAMES, ran(NAMES), strict=True):
         assert pictures(notebook) == pictures(committed(name)), name
 
 
