@@ -101,9 +101,11 @@ class ScaleReliability:
         return bool(self.counts[self.scales.index(1.0), 0, 1, 1:].any())
 
     def _dice(self) -> Tensor:
+        """Of each row, the mean over the structures that any row has met: who rightly finds none of one has 1 there."""
         overlap, total = self.counts[:, :, 0, 1:], self.counts[:, :, 1, 1:]
-        present = total > 0
-        return (2 * overlap / total.clamp_min(1e-9) * present).sum(-1) / present.sum(-1).clamp_min(1)
+        met = (total > 0).any(dim=0).any(dim=0)
+        dice = torch.where(total > 0, 2 * overlap / total.clamp_min(1e-9), 1.0)
+        return (dice * met).sum(-1) / met.sum().clamp_min(1)
 
 
 def _overlap(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -139,3 +139,14 @@ def test_a_scale_must_be_worth_what_would_stand_in_its_place() -> None:
         reliability.measure(said, plain, torch.from_numpy(labels), rivals)
         assert reliability.weights() == {0.7: weight, 1.0: 1.0}
         assert reliability.dice()["0.7"] == pytest.approx(6 / 7)
+
+
+def test_a_structure_that_one_row_alone_finds_counts_for_all() -> None:
+    """Class 2 is nowhere drawn. Scale 1 finds a voxel of it, scale 0.7 none: that is an error of scale 1 alone.
+
+    On class 1 both are right, so by hand: 0.7 has (1 + 1) / 2, scale 1 has (1 + 0) / 2.
+    """
+    labels, wrong = np.array([[[1, 1, 0, 0]]]), one_hot(np.array([[[1, 1, 0, 2]]]))
+    reliability = ScaleReliability((0.7, 1.0), 3)
+    reliability.measure({0.7: one_hot(labels), 1.0: wrong}, wrong, torch.from_numpy(labels))
+    assert reliability.dice() == {"0.7": 1.0, "1": 0.5, "ensemble": 0.5}
