@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-import torch
+import maskmatch_med  # before torch, whose threads it tells to sleep while they wait
 
 NAMES = ("predict", "export", "memory", "growth", "start", "train")
 
@@ -30,6 +30,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nnunet-python", type=Path, help="interpreter with nnunetv2, for `export`")
     asked = parser.parse_args(words)
+    print(f"maskmatch-med {maskmatch_med.__version__}")
+    import torch  # noqa: PLC0415 - see above
+
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     for name in asked.names or (*NAMES, "table"):
         _run(name, asked)
