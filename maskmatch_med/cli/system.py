@@ -18,12 +18,14 @@ def register(app: typer.Typer) -> None:
     app.command("app", epilog="Example: maskmatch app hippocampus")(open_app)
 
 
-def doctor() -> None:
+def doctor(
+    bench: Annotated[bool, typer.Option("--bench", help="Also time the engines that predict.")] = False,
+) -> None:
     """Show versions, devices and memory."""
     from maskmatch_med import service
     from maskmatch_med.cli.console import print_rows
 
-    print_rows("maskmatch doctor", service.doctor())
+    print_rows("maskmatch doctor", service.doctor(bench))
 
 
 def demo(

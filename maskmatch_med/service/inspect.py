@@ -19,6 +19,7 @@ from maskmatch_med.io.formats import ReadOptions, check_file, is_folder
 from maskmatch_med.io.volumes import as_float32, read_header, read_stored
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
+from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.study import Study
 from maskmatch_med.version import __version__
 from maskmatch_med.volume import Array, Geometry
@@ -154,8 +155,8 @@ def _dicom_rows(series: Sequence[DicomSeries], notes: Sequence[str]) -> list[tup
     return rows + [("Skipped", note) for note in notes]
 
 
-def doctor() -> list[tuple[str, str]]:
-    """Versions, devices and memory as (name, value) rows."""
+def doctor(bench: bool = False) -> list[tuple[str, str]]:
+    """Versions, devices and memory as (name, value) rows; with ``bench``, also how fast each engine is here."""
     packages = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scikit-image", "lightning-fabric")
     memory = psutil.virtual_memory()
     gib = 1024**3
@@ -170,4 +171,8 @@ def doctor() -> list[tuple[str, str]]:
         rows.append((f"GPU {index}", f"{found.name}, {found.total_memory / gib:.1f} GiB"))
     if not torch.cuda.is_available():
         rows.append(("GPU", "none that CUDA can use; training runs on the processor"))
+    if bench:
+        from maskmatch_med.service.engine_bench import time_engines  # noqa: PLC0415 - loads what else is not needed
+
+        rows += time_engines(resolve_device("auto"))
     return rows

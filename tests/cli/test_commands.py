@@ -252,6 +252,13 @@ def test_predict_and_evaluate(run, places):
     assert {"cases.csv", "summary.json", "figure.png"} <= {path.name for path in scores.iterdir()}
 
 
+def test_doctor_times_the_engines(run):
+    outcome = run("doctor", "--bench")
+    assert outcome.code == 0
+    for name in ("Engine eager", "s a window", "Engine auto"):
+        assert name in outcome.out
+
+
 def test_doctor_names_the_versions(run):
     import torch
 

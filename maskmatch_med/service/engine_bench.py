@@ -1,0 +1,63 @@
+"""Which engine is the fastest on this machine, measured on a network of the usual size with drawn weights."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from torch import Tensor
+
+from maskmatch_med.errors import InputError
+from maskmatch_med.inference import EagerEngine, Engine, choose_engine
+from maskmatch_med.nets import build_network
+from maskmatch_med.planning.plan import ChannelNormalisation, NetworkPlan, Plan
+
+_ROUNDS = 5
+_PLAN = Plan(
+    spatial_dims=3,
+    channel_names=("MR",),
+    label_names={"background": 0, "structure": 1},
+    spacing_mm=(1.0, 1.0, 1.0),
+    patch_vox=(48, 48, 48),
+    batch_size=2,
+    normalisation=(ChannelNormalisation(scheme="zscore"),),
+    network=NetworkPlan(features=(16, 32, 64, 128), kernels=((3, 3, 3),) * 4, strides=((1, 1, 1), *((2, 2, 2),) * 3)),
+    mirror_axes=(),
+    median_shape_vox=(48, 48, 48),
+)
+
+
+def time_engines(device: torch.device) -> list[tuple[str, str]]:
+    """Seconds a window of 48 x 48 x 48 voxels takes with each engine that runs here, and which one ``auto`` takes.
+
+    They take turns, after a round that is not counted. ``compiled`` is left out: compiling takes more than a minute.
+
+    Returns:
+        (name, value) rows for ``maskmatch doctor``.
+    """
+    torch.manual_seed(0)
+    engines: dict[str, Engine] = {"eager": EagerEngine(build_network(_PLAN), device)}
+    try:
+        if choose_engine("openvino", device) == "openvino":
+            from maskmatch_med.inference.openvino_engine import open_openvino  # noqa: PLC0415 - may be missing
+
+            engines["openvino"] = open_openvino(_PLAN, "doctor", lambda: build_network(_PLAN, channels_last=False))
+    except InputError:
+        pass
+    windows = torch.randn(2, 1, *_PLAN.patch_vox)
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    for number in range(_ROUNDS + 1):
+        for name, engine in engines.items():
+            taken = _seconds(engine, windows)
+            if number:
+                seconds[name].append(taken)
+    rows = [(f"Engine {name}", f"{statistics.median(took) / 2:.3f} s a window") for name, took in seconds.items()]
+    return [*rows, ("Engine auto", f"takes {choose_engine('auto', device)}")]
+
+
+@torch.inference_mode()
+def _seconds(engine: Engine, windows: Tensor) -> float:
+    began = time.perf_counter()
+    engine(windows.to(engine.device)).sum().item()
+    return time.perf_counter() - began
