@@ -20,7 +20,7 @@ def lazy_names(package: str, file: str) -> Callable[[str], Any]:
         package: ``__name__`` of the package.
         file: its ``__file__``, the source.
     """
-    module_of = _imports(Path(file).read_text(encoding="utf-8"))
+    module_of = names_of(Path(file))
 
     def getter(name: str) -> Any:
         if name not in module_of:
@@ -33,10 +33,10 @@ def lazy_names(package: str, file: str) -> Callable[[str], Any]:
     return getter
 
 
-def _imports(source: str) -> dict[str, tuple[str, str]]:
-    """Name → (module, its name there) of the imports under ``if TYPE_CHECKING:``."""
+def names_of(source: Path) -> dict[str, tuple[str, str]]:
+    """Name → (module, its name there) of the imports under ``if TYPE_CHECKING:`` of a package's ``__init__.py``."""
     found: dict[str, tuple[str, str]] = {}
-    for block in ast.parse(source).body:
+    for block in ast.parse(source.read_text(encoding="utf-8")).body:
         if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
             for statement in block.body:
                 if isinstance(statement, ast.ImportFrom) and statement.module:

@@ -51,8 +51,14 @@ def test_coverage_is_measured_on_the_engine_and_held() -> None:
     assert "--cov " in recipe("coverage")[0]
 
 
-def test_links_of_contributing_and_docs_lead_to_files() -> None:
-    pages = [*PAGES, ROOT / "CONTRIBUTING.md"]
+def test_links_of_the_pages_outside_the_site_lead_to_files() -> None:
+    """Those of the site are followed where it is built, with the pages that are made then."""
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "benchmarks" / "README.md",
+        ROOT / "notebooks" / "README.md",
+    ]
     found = [
         f"{page.name}: {link}"
         for page in pages
@@ -86,8 +92,12 @@ def test_the_citation_is_in_form() -> None:
 
 
 def examples() -> dict[str, str]:
-    """The Python of each page, its blocks one after another."""
-    blocks = {page: re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S) for page in PAGES}
+    """The Python of each page, its blocks one after another; those of extending.md are run in the test of the site."""
+    blocks = {
+        page: re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+        for page in PAGES
+        if page.stem != "extending"
+    }
     return {page.stem.lower().replace("-", "_"): "\n".join(found) for page, found in blocks.items() if found}
 
 

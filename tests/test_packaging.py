@@ -79,7 +79,8 @@ def test_every_requirement_has_its_pin() -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pinned = {plain(name) for name in re.findall(r"^([\w.-]+)==", pins, flags=re.MULTILINE)}
     extras = PROJECT["project"]["optional-dependencies"].values()
-    wanted = [*PROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
+    every = [*PROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
+    wanted = [one for one in every if not one.startswith("maskmatch-med[")]
     assert [one for one in wanted if plain(re.split(r"[<>=;\[ ]", one)[0]) not in pinned] == []
 
 

@@ -104,6 +104,7 @@ def on_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Processes that are started from here find no more than Windows has."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(WINDOWS), str(ROOT), str(ROOT / "app")]))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
 
 
 def test_the_stand_in_takes_them_from_the_program_and_from_nobody_else(on_windows: None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import maskmatch_med
+from maskmatch_med.lazy import names_of
 
 _HEADINGS = {
     "service": "Verbs",
@@ -50,7 +51,9 @@ Written from the docstrings when this site is built.
 
 def python_page() -> str:
     """Markdown that asks mkdocstrings for every public name, by the room that it comes from."""
-    rooms = maskmatch_med._ROOMS
+    rooms: dict[str, list[str]] = {}
+    for name, (module, _) in names_of(Path(maskmatch_med.__file__)).items():
+        rooms.setdefault(module.split(".")[1], []).append(name)
     if missing := set(rooms) - set(_HEADINGS):
         raise KeyError(f"docs/_hooks/python_names.py has no heading for the rooms {', '.join(sorted(missing))}")
     parts = [_PYTHON]

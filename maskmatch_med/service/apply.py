@@ -103,8 +103,7 @@ def predict(
     calibration = _calibration(folder, options, request)
     if calibration is not None:
         options = replace(options, temperature=calibration.temperature, expected_dice=True)
-    files = [path for case in cases for path in case.channels]
-    _, engine = open_engine(folder, request.engine, device, files, request.notice)
+    _, engine = open_engine(folder, request.engine, device, cases, request.notice)
     predictor = Predictor(engine, plan, options, notice=request.notice)
     Path(out).mkdir(parents=True, exist_ok=True)
     offsets = None if calibration is None else calibration.dice.offsets

@@ -71,8 +71,7 @@ def calibrate(
     with TemporaryDirectory(prefix=".calibrate-", dir=folder.root) as scratch:
         files = {case.name: Path(scratch) / f"{case.name}.nii.gz" for case in cases}
         pairs = pair_files(files, Path(labels), structures)
-        files_of_scans = [path for case in cases for path in case.channels]
-        _, engine = open_engine(folder, request.engine, device, files_of_scans, request.notice)
+        _, engine = open_engine(folder, request.engine, device, cases, request.notice)
         predictor, kept = Predictor(engine, plan, options, notice=request.notice), list[_HeldOut]()
         for index, case in enumerate(cases):
             request.progress(index, len(cases), case.name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from maskmatch_med.inference import EagerEngine, Engine, choose_engine
 from maskmatch_med.inference.engines import CompiledEngine
+from maskmatch_med.io import CaseFiles
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.study.records import file_sha256
@@ -22,7 +22,7 @@ def open_engine(
     folder: ModelFolder,
     name: str,
     device: torch.device,
-    scans: Sequence[Path] = (),
+    scans: Sequence[CaseFiles] = (),
     notice: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[Plan, Engine]:
     """The model's plan and the engine that carries windows through its network.
@@ -33,7 +33,7 @@ def open_engine(
         folder: of the model.
         name: auto, eager, compiled or openvino.
         device: where to compute.
-        scans: files that will be predicted, by whose size ``auto`` goes.
+        scans: what will be predicted, by whose size ``auto`` goes.
         notice: told when a conversion begins.
 
     Raises:
@@ -49,7 +49,7 @@ def open_engine(
 
     weights_sha256 = file_sha256(folder.weights_path)
     if not is_converted(plan, weights_sha256):
-        if name == "auto" and sum(path.stat().st_size for path in scans if path.is_file()) < _WORTH_CONVERTING:
+        if name == "auto" and _bytes(scans) < _WORTH_CONVERTING:
             return plan, EagerEngine(folder.network(plan, device), device)
         notice("the model is converted for this processor, once; that takes some seconds")
 
@@ -57,3 +57,9 @@ def open_engine(
         return folder.network(plan, channels_last=False)
 
     return plan, open_openvino(plan, weights_sha256, network)
+
+
+def _bytes(scans: Sequence[CaseFiles]) -> int:
+    """Of their files, packed as they are; a folder, as of DICOM, with all that lies in it."""
+    files = [path for scan in scans for channel in scan.channels for path in ([channel, *channel.glob("*")])]
+    return sum(path.stat().st_size for path in files if path.is_file())

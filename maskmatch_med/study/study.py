@@ -81,13 +81,13 @@ class Study:
         return study
 
     @classmethod
-    def open(cls, root: Path) -> Study:
+    def open(cls, root: Path | str) -> Study:
         """Open a study. Labels that another program has changed in labelsTr become new versions.
 
         Raises:
             StudyError: the folder is no study, or another process keeps it locked.
         """
-        study = cls.at(root)
+        study = cls.at(Path(root))
         writable = os.access(study.root, os.W_OK)
         if writable and is_relabelling_unfinished(study.root):
             finish_relabelling(study)
