@@ -26,7 +26,7 @@ def one_thread(monkeypatch):
 def short() -> TrainingOrder:
     """A few seconds of training beside what it takes to start a process on this machine as busy as it is."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import maskmatch_med.training"], check=True)
+    subprocess.run([sys.executable, "-c", "import maskmatch_med.training.run"], check=True)
     return TrainingOrder(method="supervised", minutes=(8 + 3 * (time.monotonic() - began)) / 60, device="cpu")
 
 
