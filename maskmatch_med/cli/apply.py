@@ -48,6 +48,9 @@ def predict(
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write a map of uncertainty.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write class probabilities.")] = False,
     overlap: OverlapOption = 0.5,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="Look at large scans coarsely first; predict only where structures can be.")
+    ] = False,
     calibrated: Annotated[
         bool, typer.Option("--calibrated/--plain", help="Use the model's calibration.json where there is one.")
     ] = True,
@@ -76,6 +79,7 @@ def predict(
         uncertainty=uncertainty,
         probabilities=probabilities,
         overlap=overlap,
+        locate=locate,
         calibrated=calibrated,
         only=only,
         device=device,

@@ -34,12 +34,21 @@ class Ensemble:
         row_axis: the axis of the scan's grid that slabs cut.
         options: how to predict.
         mirrored: whether each scale is itself a mean over mirror images.
+        box: the part of the scan's grid that slabs come from; what lies outside is background beyond doubt.
     """
 
     def __init__(
-        self, classes: int, grid: GridRecord, row_axis: int, options: PredictOptions, *, mirrored: bool
+        self,
+        classes: int,
+        grid: GridRecord,
+        row_axis: int,
+        options: PredictOptions,
+        *,
+        mirrored: bool,
+        box: tuple[slice, ...] | None = None,
     ) -> None:
         self._options, self._row_axis, self._grid = options, row_axis, grid
+        self._box = box or tuple(slice(0, n) for n in grid.shape)
         self._several = len(options.scales) > 1 or mirrored
         self._log_classes = math.log(max(classes, 2))
         shape = grid.orientation.source.shape
@@ -47,9 +56,11 @@ class Ensemble:
         self._uncertainty = _fractions(shape) if options.uncertainty else None
         self._probabilities = _fractions((classes, *shape)) if options.probabilities else None
         self._overlap = SoftOverlap(classes) if options.expected_dice else None
+        if self._probabilities is not None and box is not None:
+            self._probabilities[0] = 1.0
 
     def close(self, rows: slice, slabs: Sequence[Slab]) -> None:
-        """Take the next rows: one slab a scale, (K, rows, ...)."""
+        """Take the next rows of the box: one slab a scale, (K, rows, ...)."""
         mean = slabs[0].probabilities
         if len(slabs) > 1:
             mean = torch.stack([slab.probabilities for slab in slabs]).mean(dim=0)
@@ -71,10 +82,10 @@ class Ensemble:
         return Prediction(self._labels, self._probabilities, self._uncertainty, expected)
 
     def _rows(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """An array in file order with its rows, of the scan's grid, behind any axis of classes."""
+        """The box of an array in file order with its rows, of the scan's grid, behind any axis of classes."""
         seen = self._grid.canonical_view(array)
         lead = seen.ndim - len(self._grid.shape)
-        return np.moveaxis(seen, lead + self._row_axis, lead)
+        return np.moveaxis(seen[(..., *self._box)], lead + self._row_axis, lead)
 
     def _doubt(self, mean: Tensor, slabs: Sequence[Slab]) -> NDArray[np.float32]:
         nats = entropy(mean)

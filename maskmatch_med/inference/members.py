@@ -14,12 +14,15 @@ from maskmatch_med.inference.slab import entropy
 Notice = Callable[[str], None]
 
 
-class Movable(Protocol):
-    """Something that takes room on a device, and can be moved to another."""
+class Collector(Protocol):
+    """Something that takes room on a device, can take half of it, and can be moved to another."""
 
     @property
     def device(self) -> torch.device:
         """Where it lies."""
+
+    def halve(self) -> bool:
+        """Keep half precision from here on; False where it does already."""
 
     def to(self, device: torch.device) -> None:
         """Move it."""
@@ -29,8 +32,8 @@ class Members:
     """Windows in, the mean of their mirror images' logits out.
 
     When the device's memory does not hold a batch, half of it is tried, and so on from the window that is at hand: what
-    has been computed is kept. Where one window is too much, ``collectors`` are moved off the device, and then the
-    network itself.
+    has been computed is kept. Where one window is too much, ``collectors`` go to half precision, then off the device,
+    and then the network itself.
 
     Args:
         engine: maps (B, C, *patch) to logits (B, K, *patch).
@@ -53,7 +56,7 @@ class Members:
     ) -> None:
         self.engine, self.classes, self.flips, self.at_once = engine, classes, list(flips), at_once
         self.measures = measure and len(self.flips) > 1
-        self.collectors: list[Movable] = []
+        self.collectors: list[Collector] = []
         self._notice = notice
 
     @property
@@ -124,6 +127,8 @@ class Members:
         if self.at_once > 1:
             self.at_once //= 2
             self._notice(f"the device's memory is short: from here on {self.at_once} windows pass at a time")
+        elif sum(one.halve() for one in on_device):
+            self._notice("the device's memory is short: from here on results are collected in half precision")
         elif on_device:
             for one in on_device:
                 one.to(torch.device("cpu"))

@@ -24,6 +24,8 @@ class PredictOptions:
         temperature: scales the probabilities that are given and those behind the expected Dice, not the uncertainty.
         expected_dice: give the Dice that the probabilities let expect.
         importance: weight of a window's voxels.
+        locate: look at the scan coarsely first and predict only where structures can be; all of it where that does not
+            tell. What lies outside is background.
         windows_per_forward: windows, or mirror images of them, that pass the network together.
 
     Raises:
@@ -38,6 +40,7 @@ class PredictOptions:
     temperature: float = 1.0
     expected_dice: bool = False
     importance: Importance = "gaussian"
+    locate: bool = False
     windows_per_forward: int = 2
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """Scan in, segmentation on the scan's own grid out, in a stream along the scan's longest axis.
 
-read → orient and normalise → for each scale r: scan's grid → grid of scale r (one interpolation) → windows →
-window-averaged logits → softmax → back to the scan's grid (one interpolation) → mean over scales → one argmax.
+read → orient and normalise → (where asked, cut to where structures can be, :mod:`~maskmatch_med.inference.locator`) →
+for each scale r: scan's grid → grid of scale r (one interpolation) → windows → window-averaged logits → softmax → back
+to the scan's grid (one interpolation) → mean over scales → one argmax.
 Scale r means voxels of ``plan.spacing_mm / r`` on all axes but thin ones (``plan.scaled_axes``); r = 1: the plan's own.
 
 All scales advance together. Of each, no more is held than a window is high: image rows, the ring of window outputs
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -21,10 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskmatch_med.data.preprocess import IMAGE_ORDER, grid_record, normalised
+from maskmatch_med.data.preprocess import IMAGE_ORDER, GridRecord, grid_record, normalised
 from maskmatch_med.data.resample import axis_orders, resampled_shape
+from maskmatch_med.inference import locator
 from maskmatch_med.inference.engines import EagerEngine, Engine
 from maskmatch_med.inference.ensemble import Ensemble
+from maskmatch_med.inference.locator import Box
 from maskmatch_med.inference.members import Members, Notice
 from maskmatch_med.inference.options import Prediction, PredictOptions
 from maskmatch_med.inference.stream import GridRows, ScaleGrid, stitched_rows
@@ -33,6 +37,8 @@ from maskmatch_med.planning.plan import Plan
 from maskmatch_med.volume import Volume
 
 _SHARE_OF_FREE_MEMORY = 0.5
+_FEW_WINDOWS = 9
+"""A scan of fewer is predicted as it is: a coarse look first would cost more than it saves."""
 _SLAB_NUMBERS = 2**22
 """Probabilities in the rows that are closed together."""
 
@@ -83,13 +89,17 @@ class Predictor:
             ValueError: the network gives other than (B, K, *patch).
         """
         grid = grid_record(volume.geometry, self.plan)
-        axis = int(np.argmax(grid.shape))
-        image = np.moveaxis(normalised(volume, self.plan, grid), axis + 1, 1)
+        whole = normalised(volume, self.plan, grid)
+        box = self._box(whole, grid)
+        part = whole if box is None else whole[(slice(None), *box)]
+        axis = int(np.argmax(part.shape[1:]))
+        image = np.moveaxis(part, axis + 1, 1)
         shape = image.shape[1:]
         mirrored = len(self.flips) > 1
-        ensemble = Ensemble(self.plan.classes, grid, axis, self.options, mirrored=mirrored)
+        ensemble = Ensemble(self.plan.classes, grid, axis, self.options, mirrored=mirrored, box=box)
         self.members.collectors.clear()
-        scales = [self._rows(image, self.scale_grid(grid.spacing_mm, grid.shape, s, axis)) for s in self.options.scales]
+        grids = [self.scale_grid(grid.spacing_mm, part.shape[1:], scale, axis) for scale in self.options.scales]
+        scales = [self._rows(image, one) for one in grids]
         height = max(1, _SLAB_NUMBERS // (self.members.channels * math.prod(shape[1:])))
         for start in range(0, shape[0], height):
             rows = slice(start, min(start + height, shape[0]))
@@ -121,6 +131,23 @@ class Predictor:
         orders = axis_orders(spacing_mm, target, IMAGE_ORDER)
         turned = [tuple(values[axis] for axis in order) for values in (made, orders, self.plan.patch_vox)]
         return ScaleGrid(turned[0], turned[1], turned[2], self.options.overlap, row_axis)
+
+    def _box(self, image: NDArray[np.float32], grid: GridRecord) -> Box | None:
+        """Where a coarse look finds that structures can be, in the scan's axes; None for the whole scan."""
+        own = self.scale_grid(grid.spacing_mm, grid.shape, 1.0)
+        if not self.options.locate or len(own.layers) * len(own.across) < _FEW_WINDOWS:
+            return None
+        axis = int(np.argmax(grid.shape))
+        coarse = replace(self.scale_grid(grid.spacing_mm, grid.shape, locator.SCALE, axis), overlap=locator.OVERLAP)
+        widest = self.scale_grid(grid.spacing_mm, grid.shape, min(self.options.scales), axis)
+        turned = np.moveaxis(image, axis + 1, 1)
+        # Half a window of the coarsest scale, in voxels of the scan.
+        fine = zip(widest.patch, widest.shape, turned.shape[1:], strict=True)
+        room = [math.ceil(patch / 2 * voxels / scaled) for patch, scaled, voxels in fine]
+        once = Members(self.members.engine, self.plan.classes, [()], at_once=self.members.at_once)
+        box = list(locator.locate(turned, coarse, once, room))
+        box.insert(axis, box.pop(0))
+        return None if all(part == slice(0, n) for part, n in zip(box, grid.shape, strict=True)) else tuple(box)
 
     def _rows(self, image: NDArray[np.float32], grid: ScaleGrid) -> GridRows:
         return GridRows(self._stitched(image, grid), self.plan.classes, grid.shape[0], image.shape[1:])

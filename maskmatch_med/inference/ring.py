@@ -1,7 +1,8 @@
 """The ring of rows in which window outputs meet: as high as a window, however long the scan is.
 
 Windows come in layers along the first axis. When a layer is done, the rows above the next layer's first are finished,
-leave the ring, and make place. Memory: (K + 1) x window height x cross-section x 4 bytes.
+leave the ring, and make place. Memory: (K + 1) x window height x cross-section x 4 bytes, half of it where a device is
+short of memory and sums are kept in half precision.
 """
 
 from __future__ import annotations
@@ -35,9 +36,16 @@ class Ring:
         """Where the rows are held."""
         return self._sum.device
 
+    def halve(self) -> bool:
+        """Keep sums in half precision from here on; False where they are already."""
+        if self._sum.dtype == torch.float16:
+            return False
+        self._sum = self._sum.half()
+        return True
+
     def to(self, device: torch.device) -> None:
-        """Move the rows."""
-        self._sum, self._weight = self._sum.to(device), self._weight.to(device)
+        """Move the rows, in single precision from there on."""
+        self._sum, self._weight = self._sum.to(device, torch.float32), self._weight.to(device)
         self._importance = self._importance.to(device)
 
     def add(self, first: int, across: Window, output: Tensor) -> None:
@@ -54,13 +62,17 @@ class Ring:
         for place, part in ((slice(turn, None), slice(0, rest)), (slice(0, turn), slice(rest, None))):
             if place.start != place.stop:
                 weight = self._importance[part]
-                self._sum[(slice(None), place, *across)].addcmul_(output[:, part], weight)
+                rows = self._sum[(slice(None), place, *across)]
+                if rows.dtype == output.dtype:
+                    rows.addcmul_(output[:, part], weight)
+                else:
+                    rows.copy_(torch.addcmul(rows.float(), output[:, part], weight))
                 self._weight[(place, *across)].add_(weight)
 
     def finish(self, first: int, stop: int) -> Tensor:
         """Rows ``first`` to ``stop``, at most the height of them, which leave the ring: (channels, rows, *plane)."""
         places = torch.arange(first, stop, device=self._sum.device) % self._height
-        mean = self._sum[:, places] / self._weight[places]
+        mean = self._sum[:, places].float() / self._weight[places]
         self._sum[:, places] = 0
         self._weight[places] = 0
         return mean

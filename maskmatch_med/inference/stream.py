@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskmatch_med.data.resample import resample_rows
+from maskmatch_med.inference.flat import FlatWindows
 from maskmatch_med.inference.members import Members
 from maskmatch_med.inference.ring import Ring
 from maskmatch_med.inference.slab import Slab
@@ -42,6 +43,12 @@ class ScaleGrid:
     patch: tuple[int, ...]
     overlap: float
     row_axis: int = 0
+
+    @property
+    def patch_in_plan_order(self) -> tuple[int, ...]:
+        """Voxels of a window, axes as in the plan."""
+        others = self.patch[1:]
+        return (*others[: self.row_axis], self.patch[0], *others[self.row_axis :])
 
     @property
     def padded(self) -> tuple[int, ...]:
@@ -115,11 +122,18 @@ def stitched_rows(
     """
     rows, ring = ImageRows(image, grid), Ring(members.channels, grid.padded[1:], importance, device)
     members.collectors.append(ring)
+    flat = FlatWindows(members, grid.row_axis)
     inner = tuple(slice(b, b + n) for b, n in zip(grid.before[1:], grid.shape[1:], strict=True))
     layers = grid.layers
     for first, stop in zip(layers, [*layers[1:], grid.padded[0]], strict=True):
-        layer = rows.layer(first)
-        for group in _groups(grid.across, members.windows_at_once):
+        layer, busy = rows.layer(first), list[Window]()
+        for window in grid.across:
+            output = flat.output(layer[(slice(None), slice(None), *window)])
+            if output is None:
+                busy.append(window)
+            else:
+                ring.add(first, window, output)
+        for group in _groups(busy, members.windows_at_once):
             windows = torch.stack([layer[(slice(None), slice(None), *window)] for window in group])
             for window, output in zip(group, members(windows, grid.row_axis), strict=True):
                 ring.add(first, window, output)

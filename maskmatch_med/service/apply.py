@@ -44,6 +44,7 @@ class PredictRequest:
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
         probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
         overlap: share of a window's edge that neighbours have in common.
+        locate: look at each scan coarsely first and predict only where structures can be.
         calibrated: scale probabilities and tell the expected Dice as the model's calibration.json says, if it has one
             for these scales, mirror images and overlap.
         only: names of the cases to predict; the others are left out.
@@ -58,6 +59,7 @@ class PredictRequest:
     uncertainty: bool = False
     probabilities: bool = False
     overlap: float = 0.5
+    locate: bool = False
     calibrated: bool = True
     only: Sequence[str] | None = None
     device: str = "auto"
@@ -126,6 +128,7 @@ def predict_options(request: PredictRequest, found_best: Mapping[str, Any]) -> P
         mirror=bool(found_best.get("mirror")) if request.mirror is None else request.mirror,
         uncertainty=request.uncertainty,
         probabilities=request.probabilities,
+        locate=request.locate,
     )
 
 

@@ -118,6 +118,24 @@ def test_a_ring_by_hand() -> None:
     assert found == [1, 1, 2, 2, 4, 4, 5, 5]
 
 
+@pytest.mark.parametrize("halved_after", [0, 2])
+def test_a_ring_in_half_precision_is_near(halved_after: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = [5 * torch.randn(3, 8, 8, generator=generator) for _ in range(5)]
+    means = []
+    for halve in (False, True):
+        ring, found = Ring(3, (8,), importance_map((8, 8)), torch.device("cpu")), []
+        for number, output in enumerate(outputs):
+            if halve and number == halved_after:
+                assert ring.halve()
+                assert not ring.halve()
+            ring.add(4 * number, (slice(0, 8),), output)
+            found.append(ring.finish(4 * number, 4 * number + 4))
+        means.append(torch.cat(found, dim=1))
+    torch.testing.assert_close(means[1], means[0], atol=0.05, rtol=2e-3)
+    assert not torch.equal(means[1], means[0])
+
+
 def peak_beyond_input_and_labels(length: int) -> int:
     """Bytes at the peak of a prediction beyond a float32 copy of the scan and its labels; matrices are made before."""
     plan = make_plan((1.0, 1.0, 1.0), (16, 16, 16))
@@ -178,3 +196,14 @@ def test_where_not_even_one_window_fits_the_processor_computes() -> None:
     assert notes[-1].endswith("from here on the processor computes")
     with pytest.raises(torch.OutOfMemoryError):
         Predictor(Full(Convolution(3), 0), plan).predict(volume)
+
+
+def test_what_collects_is_halved_then_moved_before_the_network_is() -> None:
+    plan, notes = make_plan((1.0, 1.0, 1.0), (8, 8, 8)), list[str]()
+    predictor = Predictor(Full(Convolution(3), 0, device="meta"), plan, notice=notes.append)
+    ring = Ring(predictor.members.channels, (8, 8), torch.ones(8, 8, 8), torch.device("meta"))
+    predictor.members.collectors.append(ring)
+    predictor.members.at_once = 1
+    with torch.inference_mode(), pytest.raises(NotImplementedError, match="meta"):
+        predictor.members(torch.zeros(1, 1, 8, 8, 8))
+    assert [note.split(": from here on ")[1] for note in notes] == ["results are collected in half precision"]
