@@ -1,4 +1,4 @@
-"""``python -m benchmarks predict|export|memory|growth|start|train|steps|table [--rounds N] [-o OUT]``.
+"""``python -m benchmarks predict|export|memory|growth|start|train|app|steps|windows|table [--rounds N] [-o OUT]``.
 
 Each times ours and a peer in turns, prints a table of median, least and greatest ratio, and writes ``OUT/NAME.json``.
 ``table`` prints what lies in OUT as one table. Comparisons of accuracy have commands of their own, see
@@ -10,19 +10,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import maskmatch_med  # before torch, whose threads it tells to sleep while they wait
 
-NAMES = ("predict", "export", "memory", "growth", "start", "train")
+NAMES = ("predict", "export", "memory", "growth", "start", "train", "app")
 
 
 def main(words: list[str]) -> None:
     """Run what the first word says; without one, all of them."""
-    if words[:1] == ["steps"]:
-        from benchmarks import steps  # noqa: PLC0415 - takes words of its own
-
-        steps.main(words[1:])
+    if words[:1] in (["steps"], ["windows"]):
+        # They take words of their own.
+        import_module(f"benchmarks.{words[0]}").main(words[1:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, "table", []], help="all by default")
@@ -39,8 +39,6 @@ def main(words: list[str]) -> None:
 
 
 def _run(name: str, asked: argparse.Namespace) -> None:
-    from importlib import import_module  # noqa: PLC0415
-
     print(f"\n{name}")
     module = import_module(f"benchmarks.{'speed_table' if name == 'table' else name}")
     if name == "export":

@@ -85,7 +85,8 @@ class Ensemble:
         """The box of an array in file order with its rows, of the scan's grid, behind any axis of classes."""
         seen = self._grid.canonical_view(array)
         lead = seen.ndim - len(self._grid.shape)
-        return np.moveaxis(seen[(..., *self._box)], lead + self._row_axis, lead)
+        within = seen[tuple(slice(None) for _ in range(lead)) + self._box]
+        return np.moveaxis(within, lead + self._row_axis, lead)
 
     def _doubt(self, mean: Tensor, slabs: Sequence[Slab]) -> NDArray[np.float32]:
         nats = entropy(mean)

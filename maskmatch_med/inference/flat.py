@@ -26,9 +26,10 @@ class FlatWindows:
 
     def output(self, window: Tensor) -> Tensor | None:
         """Logits (channels, *patch) of a window (C, *patch), or None where it is not flat."""
-        if not _near(window[:, *[0] * (window.ndim - 1)], window[:, *[-1] * (window.ndim - 1)]):
+        values = window.flatten(1)
+        if not _near(values[:, 0], values[:, -1]):
             return None
-        low, high = window.flatten(1).aminmax(dim=1)
+        low, high = values.aminmax(dim=1)
         if not _near(low, high):
             return None
         if self._last is None or not _near(self._last[0], low):
