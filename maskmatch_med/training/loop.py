@@ -82,7 +82,7 @@ class TrainingLoop:
         self.first_elapsed = parts.budget.elapsed
         self.validations: list[dict[str, float]] = []
         self._saved_at = self._logged_at = time.monotonic()
-        self._save_cost = 0.0
+        self._logged_iteration, self._save_cost = 0, 0.0
         self._rounds, self._rounds_done = config.validation_rounds, 0
 
     def run(self, log: RunLog) -> bool:
@@ -96,6 +96,7 @@ class TrainingLoop:
         self._rounds_done = int(parts.budget.progress(self.iteration, self.first_elapsed) * self._rounds)
         if parts.microscope is not None:
             parts.microscope.begin(self._moment())
+        losses: StepLosses | None = None
         with Prefetcher(parts.sampler, self.iteration) as crops:
             while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
                 if parts.stop_requested() or self.iteration == parts.until:
@@ -114,6 +115,8 @@ class TrainingLoop:
             raise StoppedError("stopped before the first iteration; nothing was trained")
         if self.iteration == 0:
             raise TrainingError(_no_time(parts.budget, self.first_elapsed))
+        if losses is not None:
+            self._log(log, losses, progress, last=True)
         self.save()
         if parts.microscope is not None:
             parts.microscope.look_last(self._ask_teacher, self._moment())
@@ -155,11 +158,13 @@ class TrainingLoop:
         due = self.iteration % self.config.pseudo_labels.measure_every == 0
         return due and self.parts.objective.uses_scales(progress)
 
-    def _log(self, log: RunLog, losses: StepLosses, progress: float) -> None:
+    def _log(self, log: RunLog, losses: StepLosses, progress: float, *, last: bool = False) -> None:
+        """Log the iteration if it is the first or last, or some time has passed; no iteration twice."""
         now = time.monotonic()
-        if now - self._logged_at < _LOG_SECONDS and self.iteration > 1:
+        due = last or self.iteration == 1 or now - self._logged_at >= _LOG_SECONDS
+        if not due or self._logged_iteration == self.iteration:
             return
-        self._logged_at = now
+        self._logged_at, self._logged_iteration = now, self.iteration
         line: dict[str, Any] = {
             "iteration": self.iteration,
             "seconds": round(self.parts.budget.elapsed, 2),
