@@ -1,58 +1,71 @@
 """Prediction against MONAI's ``sliding_window_inference`` in eager PyTorch, in turns on the same scan and weights.
 
-Rows: one forward of the network; a whole scan in the same windows; three scales at our default overlap against one
-scale of MONAI's; three scales at overlap 0.5 against the same, with labels against our plain way in eager PyTorch.
-Windows lie alike because the scan is a window and a whole number of half windows long. ``peak`` is the forward's share
-of what this machine's matrix product of two 2048 x 2048 float32 matrices reaches, floating-point operations as
-``torch.utils.flop_counter`` counts them.
+Rows: one forward of the network; a whole scan in the same windows; three scales at overlap 0.25 and at 0.5 against one
+scale of MONAI's at 0.5, their labels against our plain way in eager PyTorch; and three scales against that plain way.
+Windows lie and weigh alike: the scan is a window and a whole number of half windows long, and MONAI is given our
+weights. ``peak`` is the forward's share of what PyTorch's product of two 2048 x 2048 float32 matrices reaches here,
+operations as ``torch.utils.flop_counter`` counts them.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.interleaved import interleave, tell
+from benchmarks.interleaved import Timed, interleave, tell
 from benchmarks.made import network_of, plan_of, scan_of
 from maskmatch_med.data.preprocess import preprocess
 from maskmatch_med.inference import Engine, PredictOptions, Predictor
 from maskmatch_med.inference.openvino_engine import open_openvino
 from maskmatch_med.inference.plain import predict_plainly
+from maskmatch_med.inference.windows import importance_map
 from maskmatch_med.planning.plan import Plan
 from maskmatch_med.volume import Volume
 
-SCALES = (0.7, 1.0, 1.5)
+Labels = NDArray[np.uint8]
+NARROW, WIDE = (0.85, 1.0, 1.2), (0.7, 1.0, 1.5)
 
 
 def main(out: Path, rounds: int) -> None:
     """Print the table and write ``OUT/predict.json``."""
-    plan, shape = plan_of((32, 32, 32)), (128, 128, 96)
+    plan, shape = plan_of((32, 32, 32)), (128, 128, 128)
     network, volume = network_of(plan), scan_of(shape)
     engine = open_openvino(plan, "benchmark", lambda: network)
     rows = [_forward(plan, network, engine, rounds)]
     monai = _Monai(plan, network, volume)
-    for name, options, reference in (
-        ("one scale, overlap 0.5", PredictOptions(), None),
-        ("three scales, overlap 0.25", PredictOptions(scales=SCALES, overlap=0.25), "eager"),
-        ("three scales, overlap 0.5", PredictOptions(scales=SCALES), "eager"),
-    ):
-        predictor = Predictor(engine, plan, options)
-        timed = interleave(
-            lambda one=predictor: one.predict(volume), monai.predict, rounds if len(options.scales) == 1 else 1
-        )
-        labels = predictor.predict(volume).labels
-        against = monai.predict() if reference is None else _plain(plan, network, volume, options)
-        agreement = float(np.mean(labels == against))
-        rows.append({"what": name, **timed.record(), "labels_agree": round(agreement, 6)})
+    one = Predictor(engine, plan)
+    timed = interleave(lambda: one.predict(volume), monai.predict, rounds)
+    rows.append(_row("one scale, overlap 0.5", timed, one.predict(volume).labels, monai.predict()))
+    for scales, overlap in ((NARROW, 0.25), (NARROW, 0.5), (WIDE, 0.25)):
+        options = PredictOptions(scales=scales, overlap=overlap)
+        three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
+        named = f"scales {', '.join(f'{scale:g}' for scale in scales)}, overlap {overlap}"
+        timed = interleave(partial(three.predict, volume), monai.predict, max(1, rounds // 2))
+        labels, reference = three.predict(volume).labels, predict_plainly(plain, volume).labels
+        rows.append(_row(named, timed, labels, reference))
+    small = scan_of((64, 64, 64))
+    options = PredictOptions(scales=NARROW)
+    three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
+    timed = interleave(lambda: three.predict(small), lambda: predict_plainly(plain, small), rounds)
+    labels, reference = three.predict(small).labels, predict_plainly(plain, small).labels
+    rows.append(
+        _row("scales 0.85, 1, 1.2, overlap 0.5, against the plain way at these scales", timed, labels, reference)
+    )
     tell("predict", rows, out)
+
+
+def _row(what: str, timed: Timed, labels: Labels, reference: Labels) -> dict[str, Any]:
+    return {"what": what, **timed.record(), "labels_agree": round(float(np.mean(labels == reference)), 6)}
 
 
 class _Monai:
@@ -60,19 +73,17 @@ class _Monai:
 
     def __init__(self, plan: Plan, network: nn.Module, volume: Volume) -> None:
         self._plan, self._network, self._volume = plan, network, volume
+        self._weights = importance_map(plan.patch_vox)
 
     @torch.inference_mode()
-    def predict(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def predict(self) -> Labels:
         made = preprocess(self._volume, self._plan)
+        image = torch.from_numpy(made.image)[None]
         logits = sliding_window_inference(
-            torch.from_numpy(made.image)[None], self._plan.patch_vox, 2, self._network, overlap=0.5, mode="gaussian"
+            image, self._plan.patch_vox, 2, self._network, overlap=0.5, mode="gaussian", roi_weight_map=self._weights
         )
         assert isinstance(logits, Tensor)
         return made.grid.to_native(logits[0].softmax(0).argmax(0).to(torch.uint8).numpy())
-
-
-def _plain(plan: Plan, network: nn.Module, volume: Volume, options: PredictOptions) -> np.ndarray[Any, Any]:
-    return predict_plainly(Predictor(network, plan, options), volume).labels
 
 
 def _forward(plan: Plan, network: nn.Module, engine: Engine, rounds: int) -> dict[str, Any]:
