@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
@@ -17,16 +17,22 @@ def main(words: list[str]) -> None:
     """Read logits, resample them as nnU-Net's default plan says, take the largest, print seconds and peak memory."""
     logits = np.load(words[0])
     shape = tuple(int(n) for n in words[2:])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _status_kib("VmRSS")
     began = time.perf_counter()
     fine = resample_data_or_seg_to_shape(
         logits, shape, COARSE_MM, FINE_MM, is_seg=False, order=1, order_z=0, force_separate_z=None
     )
     labels = fine.argmax(0).astype(np.uint8)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    peak = _status_kib("VmHWM") - before
     np.save(words[1], labels)
     print(json.dumps({"seconds": seconds, "peak_mib": peak / 1024}))
+
+
+def _status_kib(name: str) -> int:
+    """What this process holds, VmRSS, or has held at most, VmHWM."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":

@@ -180,15 +180,18 @@ class GridRows:
         return Slab(maps[: self._classes], maps[self._classes] if maps.shape[0] > self._classes else None)
 
     def _maps(self, first: int, stop: int) -> Tensor:
-        """Rows ``first`` to ``stop`` of the scale's grid; those before are let go."""
+        """Rows ``first`` to ``stop`` of the scale's grid as probabilities; those before are let go."""
         while self._held and self._first + self._held[0].shape[1] <= first:
             self._first += self._held.pop(0).shape[1]
         while self._first + sum(part.shape[1] for part in self._held) < stop:
-            stitched = next(self._finished)
-            maps = stitched[: self._classes].softmax(dim=0)
-            self._held.append(torch.cat([maps, stitched[self._classes :]]))
-        held = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=1)
-        return held[:, first - self._first : stop - self._first]
+            self._held.append(next(self._finished))
+        near, at = list[Tensor](), self._first
+        for part in self._held:
+            near.append(part[:, max(first - at, 0) : max(stop - at, 0)])
+            at += part.shape[1]
+        rows = near[0] if len(near) == 1 else torch.cat(near, dim=1)
+        maps = rows[: self._classes].softmax(dim=0)
+        return maps if rows.shape[0] == self._classes else torch.cat([maps, rows[self._classes :]])
 
 
 def linear_positions(size_in: int, size_out: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
