@@ -22,7 +22,7 @@ from benchmarks.made import network_of, plan_of, scan_of
 from maskmatch_med.inference import PredictOptions, Predictor
 from maskmatch_med.inference.plain import predict_plainly
 
-PLANE, SHORT, LONG = (96, 96), 120, 480
+PLANE, SHORT, LONG = (64, 64), 120, 480
 
 
 def main(out: Path) -> None:

@@ -26,6 +26,8 @@ def _told(name: str, row: dict[str, Any]) -> list[list[str]]:
     told = []
     if "ratio" in row:
         told.append([name, what, f"{row['ratio']:.2f} ×", f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"])
+    if "peer_peak_mib" in row:
+        told.append([name, what, f"{row['peak_mib'] / row['peer_peak_mib']:.0%} of the peer's memory", "–"])
     for key in ("labels_agree", "labels_as_whole_map", "peak_share", "growth", "exponent", "data_share"):
         if key in row:
             told.append([name, what, f"{key.replace('_', ' ')} {row[key]}", "–"])
