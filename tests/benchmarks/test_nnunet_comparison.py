@@ -38,7 +38,7 @@ elif verb == "predict":
 
 @pytest.fixture
 def what(phantom_source: Path) -> Comparison:
-    return Comparison(str(phantom_source), str(phantom_source / "splits.json"), labelled=2, minutes=0.06, scans=1)
+    return Comparison(str(phantom_source), str(phantom_source / "splits.json"), labelled=2, minutes=0.25, scans=1)
 
 
 @pytest.fixture
