@@ -1,0 +1,66 @@
+"""The speed benchmarks run, and their numbers are those of what was timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import app, windows
+from benchmarks.export import export
+from benchmarks.interleaved import growth_exponent, interleave, read
+from benchmarks.made import network_of
+from benchmarks.speed_table import main as table
+from maskmatch_app.shelf import STUDY
+from maskmatch_med.inference.stream import linear_positions
+from maskmatch_med.nets import ModelFolder, save_weights
+from maskmatch_med.planning import Plan
+
+
+def test_both_take_turns_and_who_begins_changes() -> None:
+    calls: list[str] = []
+    timed = interleave(lambda: calls.append("ours"), lambda: calls.append("peer"), 2)
+    assert calls == ["ours", "peer", "ours", "peer", "peer", "ours"]
+    assert len(timed.ratios) == 2
+
+
+def test_cost_that_grows_as_the_square_has_exponent_two() -> None:
+    assert growth_exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+
+
+def test_the_export_gives_the_labels_of_the_whole_map() -> None:
+    import torch
+
+    logits = torch.randn(5, 30, 6, 4, generator=torch.Generator().manual_seed(0))
+    whole = torch.nn.functional.interpolate(logits.softmax(0)[None], size=(60, 12, 8), mode="trilinear")[0].argmax(0)
+    assert np.mean(export(logits, (60, 12, 8)) == whole.numpy()) > 0.999
+    assert linear_positions(30, 60)[0].tolist()[:4] == [0, 0, 0, 1]
+
+
+def test_fewer_windows_are_scored_scan_by_scan(planned_study: Path, phantom_source: Path, tmp_path: Path) -> None:
+    plan = Plan.load(planned_study / "plan.json")
+    folder = ModelFolder(tmp_path / "model")
+    folder.root.mkdir()
+    plan.save(folder.plan_path)
+    save_weights(network_of(plan), folder.weights_path)
+    splits, out = str(phantom_source / "splits.json"), tmp_path / "out"
+    windows.main([str(folder.root), str(phantom_source), "--splits", splits, "--part", "test", "-o", str(out)])
+    rows = read(out / f"windows-{phantom_source.name}.json")["rows"]
+    assert [row["what"] for row in rows] == list(windows.WAYS)
+    assert rows[0]["points_from_first"] == 0
+    assert {row["scans"] for row in rows} == {2}
+
+
+def test_pages_are_timed_and_told_in_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "COUNTS", (2, 4))
+    monkeypatch.setenv(STUDY, "")
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    app.main(tmp_path, 1)
+    rows = read(tmp_path / "app.json")["rows"]
+    assert [row["cost grows with"].rpartition(" ")[2] for row in rows] == list(app.PAGES)
+    table(tmp_path)
+    assert "page review" in capsys.readouterr().out
+    assert (tmp_path / "table.md").is_file()
