@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -182,6 +183,8 @@ def check(image: Image, studies: Path) -> str:
     password.write_text(secrets.token_urlsafe(18) + "\n")
     for path in (studies, password):
         os.chown(path, uid, gid)
+    # As an engine does it.
+    (image.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     place = shlex.quote(str(image.root))
     mounts = (
         f"mount -t tmpfs -o mode=1777 tmpfs {place}/tmp; mount --bind {shlex.quote(str(studies))} {place}/studies; "
@@ -200,14 +203,23 @@ def check(image: Image, studies: Path) -> str:
                     said = answer.read().decode()
                 if image.run(image.settings["HEALTHCHECK"]).wait() != 0:
                     raise RuntimeError("the health check of the image fails")
-                with urllib.request.urlopen(f"http://localhost:{port}/", timeout=5) as answer:
-                    return f"{said}; the first page asks for the password: {'password' in answer.read().decode()}"
+                return f"{said}; the first page asks for the password: {'password' in _first_page(port)}"
             except OSError:
                 time.sleep(1)
         raise RuntimeError(f"it did not become well; exit code {server.poll()}")
     finally:
         server.terminate()
         server.wait(30)
+
+
+def _first_page(port: str) -> str:
+    """What somebody without the password gets, whatever its status."""
+    asked = urllib.request.Request(f"http://localhost:{port}/", headers={"Accept": "text/html"})
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as refused:
+        return refused.read().decode()
 
 
 def main(work: Path) -> None:
