@@ -62,6 +62,6 @@ def exports_of(root: Path) -> list[ExportRecord]:
     for line in lines:
         try:
             found.append(ExportRecord.model_validate(renamed(json.loads(line), back)))
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):
             continue
     return found

@@ -138,12 +138,12 @@ def _strike_records(root: Path, names: Mapping[str, str]) -> None:
         if path.suffix == ".jsonl":
             write_text(path, "".join(f"{_struck_line(line, names)}\n" for line in text.splitlines()))
         else:
-            with suppress(ValueError, AttributeError):
+            with suppress(ValueError, AttributeError, TypeError):
                 write_text(path, json.dumps([renamed(one, names) for one in json.loads(text)], indent=1) + "\n")
 
 
 def _struck_line(line: str, names: Mapping[str, str]) -> str:
-    with suppress(ValueError, AttributeError):
+    with suppress(ValueError, AttributeError, TypeError):
         return json.dumps(renamed(json.loads(line), names), ensure_ascii=False, separators=(",", ":"))
     return line
 
