@@ -12,7 +12,7 @@ ENV PATH=/opt/maskmatch/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHE
 WORKDIR /src
 COPY constraints.txt ./
 RUN pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
-COPY pyproject.toml MANIFEST.in README.md LICENSE ./
+COPY pyproject.toml MANIFEST.in README.md LICENSE THIRD_PARTY.md ./
 COPY maskmatch_med ./maskmatch_med
 COPY app ./app
 RUN pip install -c constraints.txt .

@@ -35,6 +35,7 @@ browser: $(DEV)  ## find Chromium for the tests in the browser, else install it;
 
 images: $(DEV) browser  ## take the pictures of the pages in docs/images anew, on the way of the whole loop
 	PICTURES=$(CURDIR)/docs/images OMP_NUM_THREADS=1 $(BIN)/pytest -m proof tests/browser/test_journey.py
+	$(BIN)/python tests/browser/loop_picture.py
 
 install: $(DEV)  ## make or refresh .venv with everything for development
 

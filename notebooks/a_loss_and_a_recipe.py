@@ -181,4 +181,4 @@ for axes in grid:
 
 # %% [markdown]
 # One seed, two labels and ten small pictures say that the recipe trains; they do not say which of the three is better.
-# That takes seeds, paired differences and an interval: `maskmatch bench` makes them.
+# That takes seeds, paired differences and an interval: see `read_a_bench`.

@@ -355,5 +355,5 @@ _ = axes.legend(frameon=False)
 # After so short a run the network finds the liver and little else, so the mean over four structures stays near 0.2.
 # With 70 % hidden it keeps 0.18 at t₀ and 0.20 at the end; at ρ = 0, where nothing is hidden, the longer training alone
 # gave 0.01. So small a difference shows the direction at best. Whether masked views make for better segmentations of
-# whole scans is a question that one small run cannot answer: see `docs/results.md` for what was
+# whole scans is a question that one small run cannot answer: see `read_a_bench`, and `docs/results.md` for what was
 # measured.

@@ -25,6 +25,7 @@ BUILT_FROM = (
     "MANIFEST.in",
     "README.md",
     "LICENSE",
+    "THIRD_PARTY.md",
     "CHANGELOG.md",
     "CITATION.cff",
     "constraints.txt",
@@ -121,6 +122,7 @@ def test_the_sdist_builds_the_same_wheel(built: Path) -> None:
     metadata = first[f"{info}METADATA"].decode()
     assert f"\nVersion: {__version__}\n" in metadata
     assert "Apache License" in first[f"{info}licenses/LICENSE"].decode()
+    assert "NiiVue" in first[f"{info}licenses/THIRD_PARTY.md"].decode()
     with tarfile.open(only(built / "sdist", "*.tar.gz")) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"constraints.txt", "CITATION.cff"} <= names

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,6 +28,17 @@ def test_the_example_trains_predicts_and_scores(
     assert 0 <= float(found[1]) <= 1
     assert {path.name for path in Path("predictions").glob("*.nii.gz")} == {"phantom_006.nii.gz", "phantom_007.nii.gz"}
     assert Path("study/models/maskmatch/weights.safetensors").is_file()
+
+
+def test_it_is_one_screen_or_little_more_and_shows_the_loop() -> None:
+    from tests.browser.loop_picture import draw
+
+    assert len(README.splitlines()) <= 90
+    assert "](docs/images/loop.png)" in README
+    path = ROOT / "docs" / "images" / "loop.png"
+    assert path.stat().st_size < 400_000
+    with Image.open(path) as kept:
+        assert kept.size == draw().size, "run tests/browser/loop_picture.py"
 
 
 def test_every_link_leads_to_a_file() -> None:

@@ -23,6 +23,7 @@ FROM_ROOT = {
     "benchmarks/README.md": "benchmarks.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "THIRD_PARTY.md": "third_party.md",
 }
 """Pages that lie outside docs/ and where they stand in the site."""
 

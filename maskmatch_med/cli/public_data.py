@@ -33,10 +33,10 @@ def get(
 
     if name is None:
         rows = [(one.name, one.content, str(one.scans), one.size) for one in service.DATASETS.values()]
-        print_rows("Medical Segmentation Decathlon", rows, ("name", "content", "labelled scans", "about"))
+        print_rows("Medical Segmentation Decathlon", rows, ("name", "content", "labelled scans", "archive"))
         return
     dataset = service.find_dataset(name)
-    typer.echo(f"{dataset.task}: {dataset.content}; {dataset.scans} labelled scans, about {dataset.size}")
+    typer.echo(f"{dataset.task}: {dataset.content}; {dataset.scans} labelled scans, an archive of {dataset.size}")
     typer.echo(f"Licence: {service.LICENCE}, {service.LICENCE_ADDRESS}")
     typer.echo(f"To cite: {service.CITATION}")
     request = service.GetRequest(name, to, address, labelled, make_study)

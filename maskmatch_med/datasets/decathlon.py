@@ -1,8 +1,13 @@
-"""The ten tasks of the Medical Segmentation Decathlon: names, addresses, sums and licence."""
+"""The ten tasks of the Medical Segmentation Decathlon: names, addresses, sums and licence.
+
+Counts are those of each task's own dataset.json (``numTraining``), sums those that MONAI publishes. How large an
+archive is, its server says; here stands the order of magnitude alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from maskmatch_med.errors import InputError
 
@@ -11,9 +16,12 @@ BUCKET = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
 LICENCE = "CC BY-SA 4.0"
 LICENCE_ADDRESS = "https://creativecommons.org/licenses/by-sa/4.0/"
 CITATION = (
+    "Simpson, A. L., Antonelli, M., Bakas, S., et al. A large annotated medical image dataset for the development and "
+    "evaluation of segmentation algorithms. https://arxiv.org/abs/1902.09063 (2019), and "
     "Antonelli, M., Reinke, A., Bakas, S., et al. The Medical Segmentation Decathlon. "
     "Nature Communications 13, 4128 (2022). https://doi.org/10.1038/s41467-022-30695-9"
 )
+Size = Literal["tens of MB", "hundreds of MB", "some GB", "more than 10 GB"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Dataset:
         task: the folder in the archive, and the archive's name without ``.tar``.
         content: what the scans show, and what is labelled in them.
         scans: how many of them have a label.
-        megabytes: about the size of the archive.
+        size: of the archive, by order of magnitude.
         md5: of the archive, in hexadecimal digits.
     """
 
@@ -33,18 +41,13 @@ class Dataset:
     task: str
     content: str
     scans: int
-    megabytes: int
+    size: Size
     md5: str
 
     @property
     def address(self) -> str:
         """Where the archive lies."""
         return f"{BUCKET}/{self.task}.tar"
-
-    @property
-    def size(self) -> str:
-        """About how large it is, for people."""
-        return f"{self.megabytes / 1000:.1f} GB" if self.megabytes >= 1000 else f"{self.megabytes} MB"
 
     def origin(self, address: str) -> str:
         """What is kept beside the data: source, licence and whom to cite.
@@ -69,17 +72,19 @@ _TASKS = (
         "Task01_BrainTumour",
         "MR in four channels, parts of gliomas",
         484,
-        7100,
+        "some GB",
         "240a19d752f0d9e9101544901065d872",
     ),
-    Dataset("heart", "Task02_Heart", "MR, left atrium", 20, 435, "06ee59366e1e5124267b774dbd654057"),
-    Dataset("liver", "Task03_Liver", "CT, liver and tumours", 131, 27000, "a90ec6c4aa7f6a3d087205e23d4e6397"),
+    Dataset("heart", "Task02_Heart", "MR, left atrium", 20, "hundreds of MB", "06ee59366e1e5124267b774dbd654057"),
+    Dataset(
+        "liver", "Task03_Liver", "CT, liver and tumours", 131, "more than 10 GB", "a90ec6c4aa7f6a3d087205e23d4e6397"
+    ),
     Dataset(
         "hippocampus",
         "Task04_Hippocampus",
         "MR, anterior and posterior hippocampus",
         260,
-        27,
+        "tens of MB",
         "9d24dba78a72977dbd1d2e110310f31b",
     ),
     Dataset(
@@ -87,21 +92,28 @@ _TASKS = (
         "Task05_Prostate",
         "MR in two channels, zones of the prostate",
         32,
-        229,
+        "hundreds of MB",
         "35138f08b1efaef89d7424d2bcc928db",
     ),
-    Dataset("lung", "Task06_Lung", "CT, tumours of the lung", 63, 8500, "8afd997733c7fc0432f71255ba4e52dc"),
-    Dataset("pancreas", "Task07_Pancreas", "CT, pancreas and tumours", 281, 11400, "4f7080cfca169fa8066d17ce6eb061e4"),
+    Dataset("lung", "Task06_Lung", "CT, tumours of the lung", 63, "some GB", "8afd997733c7fc0432f71255ba4e52dc"),
+    Dataset(
+        "pancreas",
+        "Task07_Pancreas",
+        "CT, pancreas and tumours",
+        281,
+        "more than 10 GB",
+        "4f7080cfca169fa8066d17ce6eb061e4",
+    ),
     Dataset(
         "hepatic-vessel",
         "Task08_HepaticVessel",
         "CT, vessels and tumours of the liver",
         303,
-        8700,
+        "some GB",
         "641d79e80ec66453921d997fbf12a29c",
     ),
-    Dataset("spleen", "Task09_Spleen", "CT, spleen", 41, 1500, "410d4a301da4e5b2f6f86ec3ddba524e"),
-    Dataset("colon", "Task10_Colon", "CT, cancer of the colon", 126, 5800, "bad7a188931dc2f6acf72b08eb6202d0"),
+    Dataset("spleen", "Task09_Spleen", "CT, spleen", 41, "some GB", "410d4a301da4e5b2f6f86ec3ddba524e"),
+    Dataset("colon", "Task10_Colon", "CT, cancer of the colon", 126, "some GB", "bad7a188931dc2f6acf72b08eb6202d0"),
 )
 DATASETS = {one.name: one for one in _TASKS}
 """All of them by name."""

@@ -11,18 +11,19 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from maskmatch_med.errors import StudyError
-from maskmatch_med.io.atomic import write_text
-from maskmatch_med.jobs.inside import STOP
+from maskmatch_med.io.atomic import write_bytes, write_text
+from maskmatch_med.jobs.inside import PROGRESS, STOP
 from maskmatch_med.jobs.job import WISHED, Job, JobSpec, State, Wish
 from maskmatch_med.jobs.processes import start_detached
 from maskmatch_med.study import FolderLock
+from maskmatch_med.study.struck import mentions, struck_from_text
 
 _RUNNER_STARTS_S = 15.0
 
@@ -119,6 +120,19 @@ class JobQueue:
         self.start_runner()
         return resumed
 
+    def strike(self, name: str, stands: str) -> None:
+        """Let a stand-in take the place of a scan in what jobs that do not run have said of it."""
+        if not self.root.is_dir():
+            return
+        with self.changing():
+            for job in self.jobs():
+                message = struck_from_text(job.state.message, name, stands)
+                if message != job.state.message:
+                    self.save(job, job.state.model_copy(update={"message": message}))
+                (job.folder / PROGRESS).unlink(missing_ok=True)
+                _strike_file(job.log_path, name, stands)
+            _strike_file(self.root / "runner.txt", name, stands)
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Hold the lock under which states change."""
@@ -158,6 +172,14 @@ class JobQueue:
         except (OSError, ValueError, ValidationError):
             return None
         return Job(folder, spec, state)
+
+
+def _strike_file(path: Path, name: str, stands: str) -> None:
+    """Rewrite a log that names a scan."""
+    with suppress(FileNotFoundError):
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        if mentions(name)(text):
+            write_bytes(path, struck_from_text(text, name, stands).encode("utf-8", "surrogateescape"))
 
 
 def now() -> str:

@@ -30,6 +30,7 @@ from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
 from maskmatch_med.service.pipeline import predict_case
 from maskmatch_med.study.records import file_sha256
+from maskmatch_med.study.struck import is_stand_in
 from maskmatch_med.training.learnt import labels_seen, read_learnt
 
 
@@ -96,7 +97,7 @@ def calibrate(
 
 
 def held_out_names(model: ModelFolder | Path | str) -> list[str]:
-    """The labelled scans that a model's training, as it was last begun, held out for validation.
+    """The labelled scans that a model's training, as it was last begun, held out and the study still has.
 
     Raises:
         InputError: it held none out, or that is not recorded.
@@ -104,9 +105,10 @@ def held_out_names(model: ModelFolder | Path | str) -> list[str]:
     """
     root = model.root if isinstance(model, ModelFolder) else Path(model)
     entries = read_learnt(root)
-    if not entries or not entries[-1].held_out:
+    held_out = [name for name in entries[-1].held_out if not is_stand_in(name)] if entries else []
+    if not held_out:
         raise InputError(f"the training of {root} held no scan out; name scans that it has not learnt from")
-    return sorted(entries[-1].held_out)
+    return sorted(held_out)
 
 
 def measure_confidence(predictions: Path | str, references: Path | str) -> Calibration | None:

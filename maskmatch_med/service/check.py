@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from maskmatch_med.evaluation.check_page import Gallery, check_page
@@ -33,5 +35,13 @@ def check_study(
     gallery = Gallery(Study.at(root).label_names)
     findings = check_files(root, progress, gallery.look)
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, check_page(root.resolve().name, findings, gallery))
+    shown = [replace(one, message=_without_place(one.message, root)) for one in findings]
+    write_text(page, check_page(root.resolve().name, shown, gallery))
     return findings
+
+
+def _without_place(text: str, root: Path) -> str:
+    """A message with files named as they lie in the study: the page may be passed on."""
+    if not root.is_absolute():
+        return text
+    return text.replace(f"{root}{os.sep}", "").replace(str(root), root.name)

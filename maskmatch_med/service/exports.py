@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.io.sinks import FolderSink, Sink, ZipSink
@@ -45,8 +46,8 @@ Progress = Callable[[int, int, str], None]
 _FORMATS = ("nifti", "nnunet", "png", "tables", "model")
 _KEPT_S = 24 * 3600.0
 _KEY, _ZIP = re.compile(r"[0-9a-f]{24}"), re.compile(r"[\w.-]+\.zip", re.ASCII)
-_MODEL_FILES = ("weights.safetensors", "plan.json", "config.json", "metrics.json", "MODEL_CARD.md")
-"""What leaves with a model; its ``labels.json`` names scans and stays."""
+_MODEL_FILES = ("weights.safetensors", "plan.json", "metrics.json", "calibration.json", "MODEL_CARD.md")
+"""What leaves with a model beside its settings; its ``labels.json`` names scans and stays."""
 
 
 def _silent(done: int, total: int, name: str) -> None:
@@ -251,6 +252,10 @@ def _write_model(study: Study, order: ExportOrder, sink: Sink) -> None:
     for name in _MODEL_FILES:
         if (folder.root / name).is_file():
             sink.copy(folder.root / name, name)
+    if folder.config_path.is_file():
+        # Where the model lies that it was begun from is of use here alone, and tells names of users and folders.
+        config = TrainConfig.load(folder.config_path).model_copy(update={"start_from": None})
+        sink.text(folder.config_path.name, f"{config.model_dump_json(indent=2)}\n")
 
 
 def _record(study: Study, order: ExportOrder, items: Sequence[Segmented], name: str) -> None:

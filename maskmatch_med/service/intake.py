@@ -97,14 +97,17 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
 
 
 def remove_scan(root: Path, name: str, author: str = "") -> Path:
-    """Take a scan out of a study; it, its labels and its predictions are kept in the folder that this gives.
+    """Take a scan out of a study; all that was known of it is kept in the folder that this gives, and nowhere else.
 
     Raises:
         StudyError: there is no such scan, or a training or prediction runs that may read it.
     """
-    if any(job.status == "running" for job in JobQueue(root).jobs()):
+    queue = JobQueue(root)
+    if any(job.status == "running" for job in queue.jobs()):
         raise StudyError(f"{name} may be in use by the work that runs; stop that on the page Train, or let it end")
-    return take_out(Study.open(root), name, author)
+    gone = take_out(Study.open(root), name, author)
+    queue.strike(name, gone.stand_in)
+    return gone.folder
 
 
 def _unreadable_files(source: Path) -> list[Refusal]:

@@ -81,6 +81,8 @@ def _path(root: Path) -> Path:
 
 def _write(root: Path, rows: list[dict[str, object]]) -> None:
     with _connected(root) as connection:
+        # Zeros take the place of deleted rows: the name of a scan taken out must not stay in the file.
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
         _METADATA.create_all(connection)
         connection.execute(delete(_CASES))
         if rows:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from maskmatch_med.study.struck import back_again, renamed
 
 _FILE = "exports.jsonl"
 
@@ -18,8 +21,8 @@ class ExportRecord(BaseModel):
         name: of the file or folder that was written.
         format: such as ``nifti``.
         author: who asked for it; may be empty.
-        labels: the label version of each scan whose label it holds.
-        predictions: the model of each scan of which it holds a prediction.
+        labels: the label version of each scan whose label it holds; a stand-in for scans that were taken out since.
+        predictions: the model of each scan of which it holds a prediction; likewise.
         when: UTC in ISO 8601.
     """
 
@@ -55,9 +58,10 @@ def exports_of(root: Path) -> list[ExportRecord]:
         lines = (root / _FILE).read_bytes().splitlines()
     except FileNotFoundError:
         return []
+    back = back_again(root)
     for line in lines:
         try:
-            found.append(ExportRecord.model_validate_json(line))
-        except ValidationError:
+            found.append(ExportRecord.model_validate(renamed(json.loads(line), back)))
+        except (ValueError, AttributeError, TypeError):
             continue
     return found

@@ -1,6 +1,7 @@
 """Which label versions a training learnt from: ``models/MODEL/labels.json``, an entry a start of the training.
 
-The file is for the study alone: it holds names of scans, so it does not leave with the model.
+The file is for the study alone: it holds names of scans, so it does not leave with the model. A scan that was taken out
+of the study is counted there by a stand-in for its name (:mod:`maskmatch_med.study.struck`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from maskmatch_med.errors import StudyError
 from maskmatch_med.io.atomic import write_text
+from maskmatch_med.study.struck import back_again, renamed
 
 FILE = "labels.json"
 """Name of the file in a model's folder."""
@@ -75,10 +77,11 @@ def read_learnt(folder: Path) -> list[LearntFrom]:
     Raises:
         StudyError: the file is damaged.
     """
-    path = folder / FILE
+    path, back = folder / FILE, back_again(folder.parent.parent)
     try:
-        return [LearntFrom.model_validate(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [LearntFrom.model_validate(renamed(one, back)) for one in entries]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StudyError(f"cannot read {path}, which says what the model learnt from: {error}") from error

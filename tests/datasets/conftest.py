@@ -107,7 +107,7 @@ def archive(decathlon_folder: Path) -> Path:
 @pytest.fixture
 def dataset(archive: Path) -> Dataset:
     """Its entry in the table."""
-    return Dataset("phantom", TASK, "MR, invented", 7, 1, hashlib.md5(archive.read_bytes()).hexdigest())
+    return Dataset("phantom", TASK, "MR, invented", 7, "tens of MB", hashlib.md5(archive.read_bytes()).hexdigest())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 
 from notebooks.build import FOLDER, read, run, sources
 
-NAMES = ["a_loss_and_a_recipe", "quickstart", "what_the_method_does", "your_own_scans"]
+NAMES = ["a_loss_and_a_recipe", "quickstart", "read_a_bench", "what_the_method_does", "your_own_scans"]
 SHARE = "0.06"
 """Of each notebook's trainings in the default tests."""
 

@@ -64,6 +64,19 @@ def test_check_writes_a_page_and_nothing_else(tiny_study: Path, tmp_path: Path):
     assert not (tmp_path / "page.html").exists()
 
 
+def test_no_page_says_where_the_study_lies(tiny_study: Path, tmp_path: Path):
+    shutil.copy(tiny_study / "labelsTr" / "phantom_000.nii.gz", tiny_study / "labelsTr" / "nobody.nii.gz")
+    (tiny_study / "imagesTr" / ".phantom_001_0000.nii.gz.12345678.part").write_bytes(b"cut off")
+    add_model(tiny_study, "mine")
+    predictions(tiny_study / "labelsTr", tiny_study / "predictions" / "mine")
+    pages = [tmp_path / "check.html", tmp_path / "study.html", tmp_path / "model.html"]
+    assert any(str(tiny_study) in found.message for found in check_study(tiny_study, page=pages[0]))
+    assert "labelsTr has a label nobody" in words(pages[0])
+    report(tiny_study, pages[1])
+    report(tiny_study / "models" / "mine", pages[2])
+    assert [page.name for page in pages if str(tmp_path) in page.read_text(encoding="utf-8")] == []
+
+
 def test_predictions_are_scored_as_evaluate_scores_them(held_out_scans: tuple[Path, Path], tmp_path: Path):
     images, references = held_out_scans
     folder = predictions(references, tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from maskmatch_med import service
+from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import write_segmentation
 from maskmatch_med.service import ExportOrder
@@ -156,6 +158,25 @@ def test_exports_that_cannot_be_are_refused_in_a_sentence(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="holds no finished model"):
         service.export_study(study, tmp_path / "m", ExportOrder(format="model", model="model"))
     assert not exports_of(study.root)
+
+
+def test_a_model_leaves_without_a_path_and_without_the_name_of_a_scan(tiny_study: Path, tmp_path: Path) -> None:
+    config = TrainConfig(method="supervised", iterations=1, labelled_batch=1)
+    first = service.train(tiny_study, config, service.TrainRequest(name="first"))
+    model = service.train(tiny_study, config, service.TrainRequest(name="second", start_from=first.root))
+    (model.root / "calibration.json").write_text("{}")
+    (model.root / "calibration_scans.csv").write_text("case,dice\nphantom_000,0.9\n")
+    assert TrainConfig.load(model.config_path).start_from == str(first.root.resolve())
+
+    written = service.export_study(tiny_study, tmp_path / "out", ExportOrder(format="model", model="second"))
+
+    files = {"weights.safetensors", "plan.json", "config.json", "metrics.json", "calibration.json"}
+    assert {path.name for path in written} == files | {"MODEL_CARD.md", "README.txt"}
+    assert TrainConfig.load(tmp_path / "out" / "config.json") == config
+    for path in written:
+        content = path.read_bytes()
+        assert not re.search(rb"phantom_\d|[\"\s(]/\w+/|[A-Z]:\\\\", content), path.name
+        assert str(tiny_study.parent).encode() not in content, path.name
 
 
 def test_a_zip_is_the_same_each_time_and_holds_what_the_folder_holds(tmp_path: Path) -> None:
