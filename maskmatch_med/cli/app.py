@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from maskmatch_med.cli import apply, bench, data, jobs, learn, public_data, rank, system
 from maskmatch_med.cli.failures import in_plain_words
 from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.version import __version__
 
 app = typer.Typer(
     name="maskmatch",
@@ -22,6 +24,21 @@ app = typer.Typer(
 )
 for family in (data, public_data, learn, rank, apply, bench, jobs, system):
     family.register(app)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any(
+    _: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -81,7 +81,7 @@ class ProgressBar:
 
     def update(self, done: int, total: int, name: str) -> None:
         """Show how far the work is."""
-        rate = f"{60 * done / max(time.monotonic() - self._began, 1e-3):.3g} scans a minute  " if done else ""
+        rate = f"{60 * done / max(time.monotonic() - self._began, 1e-3):,.0f} scans a minute  " if done else ""
         self._bar.update(self._task, completed=done, total=total, note=rate + name)
         self._job.tell({"event": "count", "what": self._what, "done": done, "total": total, "name": name})
 

@@ -74,7 +74,7 @@ def import_(
 
     Names come along from 3D Slicer (.seg.nrrd), DICOM-SEG and ITK-SNAP label descriptions.
     """
-    from maskmatch_med import service
+    from maskmatch_med import Study, service
     from maskmatch_med.cli.console import ProgressBar
 
     options = service.ImportOptions(
@@ -103,7 +103,8 @@ def import_(
         typer.echo(f"Refused: {name}: {reason}")
     for note in summary.notes:
         typer.echo(f"Note: {note}")
-    typer.echo(f"Next: maskmatch train {study}")
+    can_train = bool(Study.open(study).labelled_cases())
+    typer.echo(f"Next: maskmatch train {study}" if can_train else f"Next: label some scans with maskmatch app {study}")
 
 
 def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A scan, a study or a model folder.")]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_file
+from safetensors.torch import load_model, save
 from torch import Tensor, nn
 
 from maskmatch_med.errors import StudyError
@@ -59,8 +59,11 @@ def save_weights(network: nn.Module, path: Path) -> None:
     once = {tensor.data_ptr(): (name, tensor) for name, tensor in sorted(network.state_dict().items())}
     partial = path.with_suffix(".partial")
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in once.values()}, partial)
-        with partial.open("rb+") as stream:
+        # Not by save_file, whose file nobody else may read.
+        packed = save({name: tensor.detach().cpu().contiguous() for name, tensor in once.values()})
+        with partial.open("wb") as stream:
+            stream.write(packed)
+            stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
     finally:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from maskmatch_med.evaluation.conformal import DiceOffsets
     from maskmatch_med.evaluation.held_out import HeldOutCalibration
 
+_REFUSALS_SHOWN = 20
 Progress = Callable[[int, int, str], None]
 
 
@@ -183,10 +184,10 @@ def _predict_each(
 def _refusal(refused: Sequence[InputError], written: int) -> InputError:
     if len(refused) == 1 and not written:
         return refused[0]
-    names = "\n".join(str(error) for error in refused)
-    return InputError(
-        f"{len(refused)} of {len(refused) + written} scans were refused, the others are written:\n{names}"
-    )
+    shown = "\n".join(str(error) for error in refused[:_REFUSALS_SHOWN])
+    more = f"\nand {len(refused) - _REFUSALS_SHOWN} more" if len(refused) > _REFUSALS_SHOWN else ""
+    others = "the others are written" if written else "nothing is written"
+    return InputError(f"{len(refused)} of {len(refused) + written} scans were refused, {others}:\n{shown}{more}")
 
 
 def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:

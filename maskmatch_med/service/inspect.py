@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,8 @@ def doctor(bench: bool = False) -> list[tuple[str, str]]:
     gib = 1024**3
     rows = [("maskmatch-med", __version__), ("Python", platform.python_version()), ("System", platform.platform())]
     rows += [(package, metadata.version(package)) for package in packages]
+    there = find_spec("openvino") is not None
+    rows.append(("OpenVINO", metadata.version("openvino") if there else "none; prediction on a processor is slower"))
     rows += [
         ("Processor cores", f"{psutil.cpu_count(logical=False)} physical, {torch.get_num_threads()} threads used"),
         ("Memory", f"{memory.available / gib:.1f} of {memory.total / gib:.1f} GiB free"),

@@ -136,14 +136,20 @@ def test_a_failure_in_the_middle_keeps_the_old_weights(tmp_path: Path, monkeypat
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"old")
 
-    def half(tensors: object, part: Path) -> None:
-        part.write_bytes(b"half")
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("maskmatch_med.nets.unet.save_file", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_weights(network(make_plan(2)), path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+
+
+def test_who_may_read_other_files_of_a_model_may_read_its_weights(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(network(make_plan(2)), path)
+    (tmp_path / "other").write_text("")
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 200])
