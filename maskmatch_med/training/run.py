@@ -231,6 +231,8 @@ def split_cases(study: Study, objective: Objective, report: Report) -> Split:
         TrainingError: no scan has a judged voxel of any structure.
     """
     cases = study.cases()
+    if all(case.label is None for case in cases):
+        raise TrainingError(_nothing_to_learn(study, len(cases), 0))
     wanted = [case for case in cases if case.label is not None or objective.terms]
     cached = cache_cases(
         wanted,
@@ -240,14 +242,18 @@ def split_cases(study: Study, objective: Objective, report: Report) -> Split:
     )
     labelled, validation = hold_out([case for case in cached if case.voxels], objective.config.seed)
     if not any(max(case.voxels) > 0 for case in labelled):
-        raise TrainingError(
-            f"{study.root} has no label to learn from: {len(cases)} scans, {len(labelled)} with judged voxels, none "
-            "with a structure; label a scan first, or import with --labels or a larger --labelled"
-        )
+        raise TrainingError(_nothing_to_learn(study, len(cases), len(labelled)))
     held = {case.group or case.name for case in validation}
     loose = [case for case in cached if not case.complete and (case.group or case.name) not in held]
     versions = {case.name: case.label.version for case in cases if case.label is not None}
     return Split(labelled, (loose or labelled) if objective.terms else [], validation, versions)
+
+
+def _nothing_to_learn(study: Study, scans: int, judged: int) -> str:
+    return (
+        f"{study.root} has no label to learn from: {scans} scans, {judged} with judged voxels, none "
+        "with a structure; label a scan first, or import with --labels or a larger --labelled"
+    )
 
 
 def data_fingerprint(study: Study) -> str:

@@ -33,7 +33,7 @@ def live(root: Path, known: Sequence[tuple[str, str]]) -> None:
         st.rerun()
     shown = in_focus(jobs)
     if shown is None:
-        st.caption("Nothing has been trained yet. Once started, work goes on when this page is closed.")
+        st.caption("Nothing has been started here yet. Once started, work goes on when this page is closed.")
         return
     with st.container(border=True):
         head(root, shown)
