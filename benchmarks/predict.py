@@ -97,7 +97,8 @@ def _forward(plan: Plan, network: nn.Module, engine: Engine, rounds: int) -> dic
     share = counted.get_total_flops() / statistics.median(timed.ours) / peak
     eager = counted.get_total_flops() / statistics.median(timed.peer) / peak
     return {
-        "what": "forward of two windows",
+        "what": "the network alone, two windows",
+        "peer": "eager PyTorch",
         **timed.record(),
         "labels_agree": round(agreement, 6),
         "peak_share": round(share, 3),

@@ -33,7 +33,7 @@ def test_the_example_trains_predicts_and_scores(
 def test_it_is_one_screen_or_little_more_and_shows_the_loop() -> None:
     from tests.browser.loop_picture import draw
 
-    assert len(README.splitlines()) <= 90
+    assert len(README.splitlines()) <= 95
     assert "](docs/images/loop.png)" in README
     path = ROOT / "docs" / "images" / "loop.png"
     assert path.stat().st_size < 400_000

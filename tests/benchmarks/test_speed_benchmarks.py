@@ -11,6 +11,7 @@ from benchmarks import app, windows
 from benchmarks.export import export
 from benchmarks.interleaved import growth_exponent, interleave, read
 from benchmarks.made import network_of
+from benchmarks.speed_table import BEGIN, END, fill
 from benchmarks.speed_table import main as table
 from maskmatch_app.shelf import STUDY
 from maskmatch_med.inference.stream import linear_positions
@@ -61,6 +62,25 @@ def test_pages_are_timed_and_told_in_one_table(
     app.main(tmp_path, 1)
     rows = read(tmp_path / "app.json")["rows"]
     assert [row["cost grows with"].rpartition(" ")[2] for row in rows] == list(app.PAGES)
+    monkeypatch.setattr("benchmarks.speed_table.REPOSITORY", tmp_path)
+    (tmp_path / "README.md").write_text(f"a\n{BEGIN}\nold\n{END}\nb\n")
     table(tmp_path)
+    assert "old" not in (tmp_path / "README.md").read_text()
     assert "page review" in capsys.readouterr().out
     assert (tmp_path / "table.md").is_file()
+
+
+def test_the_readme_gets_times_against_peers_between_its_marks() -> None:
+    row = {"what": "forward", "ratio": 2.1666, "ratio_low": 2.0, "ratio_high": 2.3}
+    machine = {"processor": "P", "threads": 2, "commit": "abc", "date": "2026-01-01"}
+    records = [{"benchmark": "predict", "machine": machine, "rows": [row, {"what": "no peer", "exponent": 1}]}]
+    once = fill(f"above\n{BEGIN}\nold\n{END}\nbelow\n", records)
+    assert once == fill(once, records)
+    assert once.startswith(f"above\n{BEGIN}\n| what |")
+    assert "| forward | MONAI's sliding window, one scale, overlap 0.5 | 2.17 | 2.00 to 2.30 |" in once
+    assert "P, 2 threads, commit abc, 2026-01-01." in once
+    assert "old" not in once
+    assert "no peer" not in once
+    assert once.endswith(f"{END}\nbelow\n")
+    with pytest.raises(ValueError, match="marks"):
+        fill("nothing", records)
