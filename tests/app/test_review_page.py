@@ -89,6 +89,19 @@ def test_without_a_model_one_may_train_or_bring_masks(root: Path) -> None:
     assert {"Train a model", "Take the masks in"} <= {button.label for button in app.button}
 
 
+def test_a_model_that_has_segmented_nothing_is_sent_to_do_so(root: Path) -> None:
+    folder = root / "models" / "m"
+    folder.mkdir(parents=True)
+    shutil.copy(root / "plan.json", folder / "plan.json")
+    (folder / "config.json").write_text("{}")
+    told = {"finished": True, "data": {"labelled": 2, "validation": 0}, "validation": None}
+    (folder / "metrics.json").write_text(json.dumps(told))
+    app = _open()
+    assert "not yet segmented by m" in _text(app)
+    assert "To the next step" in {button.label for button in app.button}
+    assert "Train a model" not in {button.label for button in app.button}
+
+
 def test_the_most_doubtful_comes_first_with_its_reason_and_overlays(predicted: Path) -> None:
     app = _open()
     rows = _component(app, "queue")["rows"]

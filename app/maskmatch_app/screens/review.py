@@ -179,7 +179,12 @@ def nothing_waits(root: Path, study: service.StudyPage) -> None:
     """Everything is decided, or no model has segmented anything yet."""
     if not any(scan.predicted_by for scan in study.scans):
         st.info("No model has segmented a scan yet, so there is nothing to review.", icon=":material/info:")
-        if st.button("Train a model", type="primary", icon=":material/model_training:"):
+        step = service.next_step(root, study)
+        if step.kind == "predict":
+            st.markdown(look.plain(step.text))
+            if st.button("To the next step", type="primary", icon=":material/arrow_forward:"):
+                st.switch_page("screens/home.py")
+        elif st.button("Train a model", type="primary", icon=":material/model_training:"):
             st.switch_page("screens/train.py")
         foreign.panel(root, opened=True)
         return
