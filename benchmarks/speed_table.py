@@ -54,8 +54,12 @@ def main(out: Path) -> None:
 
 
 def _where(records: Sequence[dict[str, Any]]) -> str:
-    where = records[0]["machine"]
-    return f"{where['processor']}, {where['threads']} threads, commit {where['commit']}, {where['date']}."
+    """Where, at which commits and when; more than one of each where the records are not of one run."""
+    told = {
+        key: ", ".join(dict.fromkeys(str(one["machine"][key]) for one in records))
+        for key in ("processor", "threads", "commit", "date")
+    }
+    return f"{told['processor']}, {told['threads']} threads, commit {told['commit']}, {told['date']}."
 
 
 def _span(row: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ class Members:
         if self.at_once > 1:
             self.at_once //= 2
             self._notice(f"the device's memory is short: from here on {self.at_once} windows pass at a time")
-        elif sum(one.halve() for one in on_device):
+        elif sum(one.halve() for one in on_device):  # all of them, so not any()
             self._notice("the device's memory is short: from here on results are collected in half precision")
         elif on_device:
             for one in on_device:
