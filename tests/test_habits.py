@@ -51,11 +51,12 @@ def test_coverage_is_measured_on_the_engine_and_held() -> None:
     assert "--cov " in recipe("coverage")[0]
 
 
-def test_links_of_the_pages_outside_the_site_lead_to_files() -> None:
-    """Those of the site are followed where it is built, with the pages that are made then."""
+def test_links_between_pages_lead_to_files() -> None:
+    """As whoever reads the sources follows them; those of the site are followed where it is built."""
     pages = [
-        ROOT / "README.md",
+        *PAGES,
         ROOT / "CONTRIBUTING.md",
+        ROOT / "THIRD_PARTY.md",
         ROOT / "benchmarks" / "README.md",
         ROOT / "notebooks" / "README.md",
     ]

@@ -20,8 +20,6 @@ def main() -> int:
     parser.add_argument("--password-file", type=Path, help="a file that holds the password people sign in with")
     given = parser.parse_args()
     folder, browser = given.folder, not given.no_browser
-    if not browser:
-        print(f"maskmatch: open http://{given.host}:{given.port} in a browser", flush=True)
     try:
         launch.serve(launch.Launch(given.study, folder, given.port, browser, given.host, given.password_file))
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def serve(launch: Launch) -> None:
     """Serve until stopped.
 
     Raises:
-        ValueError: the study is a file, its folder cannot be made, or a network would be served without a password.
+        ValueError: the study is a file, its folder cannot be made, a network would be served without a password, or
+            something answers at the port already.
     """
     _guard(launch)
     if launch.study is not None:
@@ -73,6 +75,9 @@ def serve(launch: Launch) -> None:
     except OSError as error:
         raise ValueError(f"the folder for studies cannot be made: {error}") from error
     os.environ[FOLDER] = str(folder)
+    _check_port(launch)
+    if not launch.browser:
+        print(f"maskmatch: open http://{launch.host}:{launch.port} in a browser", flush=True)
     from maskmatch_app.server import app  # noqa: PLC0415  the shelf is known only now
 
     app.run(config=_config(launch))
@@ -91,6 +96,19 @@ def _guard(launch: Launch) -> None:
         read_password(path)
         os.environ[PASSWORD_FILE] = str(path)
     os.environ[HOSTS] = ",".join(names_of(launch.host)) or "*"
+
+
+def _check_port(launch: Launch) -> None:
+    """Tell a port that is taken before the server fails on it."""
+    host = launch.host if names_of(launch.host) else "localhost"
+    try:
+        socket.create_connection((host, launch.port), timeout=1).close()
+    except OSError:
+        return
+    raise ValueError(
+        f"something answers at port {launch.port} already, perhaps this app: open http://{host}:{launch.port}, "
+        f"or take another port: --port {launch.port + 1}"
+    )
 
 
 def _config(launch: Launch) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Pages that are written when the site is built: the references, from the code, and files of the repository's root.
 
-MkDocs calls ``on_files`` and ``on_page_content``. Nothing here is needed by the program itself.
+MkDocs calls ``on_files``, ``on_page_markdown`` and ``on_page_content``. Nothing here is needed by the program itself.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ FROM_ROOT = {
     "THIRD_PARTY.md": "third_party.md",
 }
 """Pages that lie outside docs/ and where they stand in the site."""
+FROM_CODE = {
+    "maskmatch_med/cli/app.py": "reference/cli.md",
+    "maskmatch_med/__init__.py": "reference/python.md",
+    "maskmatch_med/config.py": "reference/python.md#settings-of-a-training",
+}
+"""Code that a page links to, so that whoever reads the sources gets there, and what the site shows of it."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,6 +45,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links that leave docs/ in the sources to the pages that the site has instead."""
+    for source, target in (FROM_ROOT | FROM_CODE).items():
+        markdown = markdown.replace(f"](../{source})", f"]({target})")
+    return markdown
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -18,6 +18,8 @@ _WIDEST = 330
 _GAP = 4
 _QUALITY = 80
 _ENOUGH_VOXELS = 500_000
+_AIR_HU = -500.0
+_SOFT_TISSUE_HU = (-160.0, 240.0)
 Pixels = NDArray[np.uint8]
 
 
@@ -47,10 +49,11 @@ def thumbnail(scan: Volume, label: LabelMap | None, classes: Mapping[str, int]) 
 
 
 def _limits(channel: Array) -> tuple[float, float]:
+    """What is drawn black and white: soft tissue where a scan holds air in Hounsfield units, else all but the extremes."""
     flat = channel.ravel()[:: max(1, channel.size // _ENOUGH_VOXELS)]
     finite = flat[np.isfinite(flat)].astype(np.float64)
     low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
-    return float(low), float(high)
+    return _SOFT_TISSUE_HU if low < _AIR_HU else (float(low), float(high))
 
 
 def _grey(plane: Array, low: float, high: float) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,28 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert "folder for studies cannot be made" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_with_one_to_try(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = [sys.executable, "-m", "maskmatch_app", "--folder", str(tmp_path), "--port", str(port)]
+        done = subprocess.run(
+            [*command, "--host", "127.0.0.1", "--no-browser"], capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"maskmatch: something answers at port {port} already")
+    assert f"--port {port + 1}" in done.stderr
+    assert done.stdout == ""
+
+
+def test_no_address_is_told_before_the_password_was_read(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "maskmatch_app", "--folder", str(tmp_path), "--no-browser"]
+    done = subprocess.run(
+        [*command, "--password-file", str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "password file" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ends as Unix does")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -66,6 +68,33 @@ def test_the_keys_of_the_desk_are_not_those_of_streamlit(
         assert watch.page.get_by_role("dialog").count() == 0, f"the key {key} opened a dialog"
     assert len(watch.asked_for("/annotator/")) == runs
     assert desk.find(".desk[data-state=ready]").count() == 1
+
+
+def test_nothing_can_be_used_before_the_scan_is_there(
+    watch: Watch, serve: Callable[..., Server], studies: Path
+) -> None:
+    held: list[Any] = []
+    is_open = False
+
+    def hold(route: Any) -> None:
+        if is_open:
+            route.continue_()
+        else:
+            held.append(route)
+
+    watch.page.route(re.compile(r"/scans/left/\w+\.nii\.gz"), hold)
+    desk = Desk(watch)
+    watch.page.goto(f"{serve(studies).address}/label?study=atria&scan=left")
+    desk.find(".desk[data-state=loading] .rail[inert]").wait_for(timeout=60_000)
+    parts = desk.find(".bar[inert], .rail[inert], .line[inert]")
+    assert parts.count() == 4
+    while not held:
+        watch.page.wait_for_timeout(100)
+    is_open = True
+    for route in held:
+        route.continue_()
+    desk.ready()
+    assert parts.count() == 0
 
 
 def test_nothing_is_asked_of_other_computers(watch: Watch, serve: Callable[..., Server], studies: Path) -> None:

@@ -53,6 +53,19 @@ def test_pictures_keep_millimetres_and_flat_ones_stay_one():
     assert picture.size == (264, 132)
 
 
+def test_a_scan_with_air_in_hounsfield_units_shows_soft_tissue():
+    values = np.full((1, 40, 40, 1), -1000, np.float32)
+    values[0, 10:20, 10:30], values[0, 20:30, 10:30] = 0, 80  # fluid beside an enhanced organ
+    values[0, 0, 0] = 2500
+    pixels = np.asarray(
+        Image.open(io.BytesIO(thumbnail(Volume(values, Geometry((40, 40, 1), np.eye(4))), None, CLASSES)))
+    )
+    middle = pixels.shape[0] // 2
+    shades = np.unique(pixels[middle, :, 0] // 8 * 8)
+    fluid, organ = 160 / 400 * 255, 240 / 400 * 255
+    assert all(np.abs(shades - shade).min() <= 8 for shade in (0, fluid, organ))
+
+
 def test_a_scan_without_a_value_is_drawn():
     blank = Volume(np.full((1, 8, 8, 8), np.nan, np.float32), Geometry((8, 8, 8), np.eye(4)))
     assert Image.open(io.BytesIO(thumbnail(blank, None, CLASSES))).height == 132

@@ -104,13 +104,19 @@ export class Desk {
     this.opacity();
   }
 
+  // Where the desk stands: loading, ready or failed. Its tools can be used only when it is ready.
+  stand(state) {
+    this.find(".desk").dataset.state = state;
+    for (const part of this.all(".bar, .rail, .line")) part.inert = state !== "ready";
+  }
+
   say(text) {
     this.find(".message").textContent = text;
   }
 
   fail(text) {
     this.say(text);
-    this.find(".desk").dataset.state = "failed";
+    this.stand("failed");
   }
 
   close() {

@@ -63,7 +63,7 @@ export class Painter extends Desk {
 
   async open(data) {
     await this.leaveScan();
-    this.find(".desk").dataset.state = "loading";
+    this.stand("loading");
     this.find(".conflict").close();
     this.say("Loading …");
     this.client = Object.assign(new Client(data.study, data.scan, data.token), { author: data.author });
@@ -97,7 +97,7 @@ export class Painter extends Desk {
     this.look(this.viewer.isFlat ? "axial" : this.viewer.view);
     this.tellSteps();
     this.say("");
-    this.find(".desk").dataset.state = "ready";
+    this.stand("ready");
   }
 
   async openChannel(channel) {

@@ -14,7 +14,7 @@ export class Reader extends Desk {
       if (JSON.stringify(this.data) === JSON.stringify(data)) return;
       this.data = data;
       this.tellKeys();
-      this.find(".desk").dataset.state = "loading";
+      this.stand("loading");
       this.say("Loading …");
       await this.viewer.open(data.scan);
       this.find(".window").value = "auto";
@@ -23,7 +23,7 @@ export class Reader extends Desk {
       await this.overlay();
       this.look(this.viewer.isFlat ? "axial" : this.viewer.view);
       this.say("");
-      this.find(".desk").dataset.state = "ready";
+      this.stand("ready");
     });
   }
 
