@@ -27,6 +27,7 @@ from torch import Tensor
 
 from benchmarks.interleaved import REPOSITORY, Timed, tell
 from maskmatch_med.inference.predictor import _SLAB_NUMBERS
+from maskmatch_med.inference.slab import largest
 from maskmatch_med.inference.stream import GridRows
 
 SHAPE, COARSE = (192, 192, 128), (96, 96, 64)
@@ -93,7 +94,7 @@ def export(logits: Tensor, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     height = max(1, _SLAB_NUMBERS // (classes * math.prod(shape[1:])))
     for start in range(0, shape[0], height):
         slab = slice(start, min(start + height, shape[0]))
-        labels[slab] = grid.take(slab).probabilities.max(dim=0).indices.to(torch.uint8).numpy()
+        labels[slab] = largest(grid.take(slab).probabilities).numpy()
     return labels
 
 

@@ -49,7 +49,7 @@ def thumbnail(scan: Volume, label: LabelMap | None, classes: Mapping[str, int]) 
 
 
 def _limits(channel: Array) -> tuple[float, float]:
-    """What is drawn black and white: soft tissue where a scan holds air in Hounsfield units, else all but the extremes."""
+    """What is drawn black and white: soft tissue where there is air in Hounsfield units, else all but the extremes."""
     flat = channel.ravel()[:: max(1, channel.size // _ENOUGH_VOXELS)]
     finite = flat[np.isfinite(flat)].astype(np.float64)
     low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)

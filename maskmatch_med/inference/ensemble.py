@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from maskmatch_med.data.preprocess import GridRecord
 from maskmatch_med.inference.expected_dice import SoftOverlap
 from maskmatch_med.inference.options import Prediction, PredictOptions
-from maskmatch_med.inference.slab import Slab, entropy
+from maskmatch_med.inference.slab import Slab, entropy, largest
 from maskmatch_med.inference.temperature import tempered
 
 _KEPT_IN_MEMORY = 2**28
@@ -63,9 +64,8 @@ class Ensemble:
         """Take the next rows of the box: one slab a scale, (K, rows, ...)."""
         mean = slabs[0].probabilities
         if len(slabs) > 1:
-            mean = torch.stack([slab.probabilities for slab in slabs]).mean(dim=0)
-        # The first of the largest, as argmax, in a quarter of its time.
-        labels = mean.max(dim=0).indices.to(torch.uint8).numpy()
+            mean = reduce(torch.add, [slab.probabilities for slab in slabs]).div_(len(slabs))
+        labels = largest(mean).numpy()
         self._rows(self._labels)[rows] = labels
         if self._uncertainty is not None:
             self._rows(self._uncertainty)[rows] = self._doubt(mean, slabs)

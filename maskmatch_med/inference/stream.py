@@ -166,7 +166,8 @@ class GridRows:
         self._finished, self._classes, self._shape = finished, classes, tuple(shape)
         self._below, self._weight = linear_positions(rows, shape[0])
         self._rows, self._first = rows, 0
-        self._held: list[Tensor] = []
+        self._held: list[Tensor] = []  # probabilities from row _first on
+        self._ahead: Tensor | None = None  # logits of rows that nothing has asked for yet
 
     def take(self, rows: slice) -> Slab:
         """Rows of the scan's grid, which must follow those taken before; on the host."""
@@ -183,15 +184,19 @@ class GridRows:
         """Rows ``first`` to ``stop`` of the scale's grid as probabilities; those before are let go."""
         while self._held and self._first + self._held[0].shape[1] <= first:
             self._first += self._held.pop(0).shape[1]
-        while self._first + sum(part.shape[1] for part in self._held) < stop:
-            self._held.append(next(self._finished))
-        near, at = list[Tensor](), self._first
-        for part in self._held:
-            near.append(part[:, max(first - at, 0) : max(stop - at, 0)])
+        at = self._first + sum(part.shape[1] for part in self._held)
+        while at < stop:
+            ahead = next(self._finished) if self._ahead is None else self._ahead
+            part = self._as_maps(ahead[:, : stop - at])
             at += part.shape[1]
-        rows = near[0] if len(near) == 1 else torch.cat(near, dim=1)
-        maps = rows[: self._classes].softmax(dim=0)
-        return maps if rows.shape[0] == self._classes else torch.cat([maps, rows[self._classes :]])
+            self._ahead = ahead[:, part.shape[1] :] if part.shape[1] < ahead.shape[1] else None
+            self._held.append(part)
+        rows = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=1)
+        return rows[:, first - self._first : stop - self._first]
+
+    def _as_maps(self, logits: Tensor) -> Tensor:
+        maps = logits[: self._classes].softmax(dim=0)
+        return maps if logits.shape[0] == self._classes else torch.cat([maps, logits[self._classes :]])
 
 
 def linear_positions(size_in: int, size_out: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
@@ -208,4 +213,4 @@ def rows_between(maps: Tensor, below: NDArray[np.intp], weight: NDArray[np.float
     low = torch.from_numpy(below).to(maps.device)
     share = torch.from_numpy(weight).to(maps.device).reshape(-1, *[1] * (maps.ndim - 2))
     high = (low + 1).clamp(max=maps.shape[1] - 1)
-    return torch.lerp(maps[:, low], maps[:, high], share)
+    return torch.lerp(maps.index_select(1, low), maps.index_select(1, high), share)

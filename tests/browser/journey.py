@@ -17,7 +17,6 @@ from maskmatch_med.service import job_log, job_states, label_history
 from tests.browser.desk import Desk, Voxel
 from tests.browser.hand import Hand
 from tests.browser.watch import Watch
-from tests.served import Server
 
 _WHO = "Dr. Anna Keller"
 _STEP_MS = 60_000
@@ -38,15 +37,19 @@ class Journey:
 
     Args:
         watch: the page.
-        server: with no study yet.
+        address: of a server with no study yet.
+        studies: the folder of its studies.
         scans: the files to bring in, each with its true label in ``../labelsTr``.
         pictures: where pictures of the pages go, where they are wanted.
     """
 
-    def __init__(self, watch: Watch, server: Server, scans: list[Path], pictures: Path | None = None) -> None:
+    def __init__(
+        self, watch: Watch, address: str, studies: Path, scans: list[Path], pictures: Path | None = None
+    ) -> None:
         self.watch = watch
         self.page = watch.page
-        self.server = server
+        self.address = address
+        self.studies = studies
         self.scans = scans
         self.pictures = pictures
         self.name = ""
@@ -54,12 +57,20 @@ class Journey:
     @property
     def root(self) -> Path:
         """The study."""
-        return self.server.folder / self.name
+        return self.studies / self.name
+
+    def sign_in(self, password: str) -> None:
+        """Give the password that the server asks for."""
+        self.watch.allow(r"401|403")
+        self.page.goto(self.address)
+        self.page.get_by_label("Password of this server").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("textbox", name="Your name").wait_for(timeout=_STEP_MS)
 
     def begin(self, name: str, structures: tuple[str, ...]) -> None:
         """Begin a study with its structures."""
         self.name = name
-        self.page.goto(self.server.address)
+        self.page.goto(self.address)
         who = self.page.get_by_role("textbox", name="Your name")
         who.fill(_WHO)
         who.press("Enter")
@@ -72,7 +83,7 @@ class Journey:
     def home(self) -> None:
         """Look at the start page and at the scans, now that they are in many states."""
         for name in ("home", "scans"):
-            self.page.goto(f"{self.server.address}/{'' if name == 'home' else name}?study={self.name}")
+            self.page.goto(f"{self.address}/{'' if name == 'home' else name}?study={self.name}")
             self.page.get_by_text(self.scans[0].name.removesuffix(".nii.gz")).first.wait_for(timeout=_STEP_MS)
             self.watch.settled()
             self.keep(name)

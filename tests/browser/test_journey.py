@@ -16,6 +16,8 @@ SCANS = 10
 PICTURES = os.environ.get("PICTURES")
 """A folder for pictures of the pages, where they are wanted: ``make images``."""
 PICTURES_TRAINING_S = 300
+ELSEWHERE = os.environ.get("SERVER")
+"""The address of a server that runs already, with STUDIES, the folder of its studies, and PASSWORD."""
 
 
 @pytest.fixture
@@ -32,12 +34,25 @@ def test_the_whole_loop(
     watch: Watch, serve: Callable[..., Server], hippocampi: list[Path], tmp_path: Path, training_s: int
 ) -> None:
     pictures = Path(PICTURES) if PICTURES else None
-    journey = Journey(watch, serve(tmp_path / "studies"), hippocampi, pictures)
+    journey = Journey(watch, serve(tmp_path / "studies").address, tmp_path / "studies", hippocampi, pictures)
+    _go_round(journey, training_s if pictures is None else PICTURES_TRAINING_S, tmp_path)
+
+
+@pytest.mark.skipif(ELSEWHERE is None, reason="no server is named by SERVER, STUDIES and PASSWORD")
+def test_the_whole_loop_on_a_server_that_runs(watch: Watch, hippocampi: list[Path], tmp_path: Path) -> None:
+    """Such as one in a container: tests/container/dockerfile.py."""
+    assert ELSEWHERE is not None
+    journey = Journey(watch, ELSEWHERE, Path(os.environ["STUDIES"]), hippocampi)
+    journey.sign_in(os.environ["PASSWORD"])
+    _go_round(journey, 30, tmp_path)
+
+
+def _go_round(journey: Journey, training_s: int, downloads: Path) -> None:
     journey.begin("Hippocampus", ("Anterior", "Posterior"))
     journey.upload()
     journey.go("Label")
     painted = [journey.paint(), journey.paint()]
-    journey.train(training_s if pictures is None else PICTURES_TRAINING_S)
+    journey.train(training_s)
     accepted, corrected = journey.review()
     journey.home()
-    journey.export([*painted, accepted, corrected], tmp_path)
+    journey.export([*painted, accepted, corrected], downloads)

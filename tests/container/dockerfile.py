@@ -1,7 +1,8 @@
 """Read a Dockerfile, and do what it says in bare root folders, where no container engine is at hand.
 
 As root, with debootstrap: ``python tests/container/dockerfile.py WORK`` makes a Debian root, runs the steps of the
-image, starts it with a read-only root as its own user, and asks the app whether it is well.
+image, starts it with a read-only root as its own user, asks the app whether it is well, and goes the whole loop there
+in a browser.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -170,8 +173,24 @@ def _registry(root: Path) -> str:
     return " ".join(commands)
 
 
-def check(image: Image, studies: Path) -> str:
-    """Start it with a read-only root, a /tmp in memory and the volume; gives what its health page says.
+@dataclass(frozen=True)
+class Served:
+    """An image that runs.
+
+    Args:
+        port: where it answers on this machine.
+        password: what lets somebody in.
+        health: what its health page says.
+    """
+
+    port: str
+    password: str
+    health: str
+
+
+@contextmanager
+def running(image: Image, studies: Path) -> Iterator[Served]:
+    """Start it with a read-only root, a /tmp in memory and the volume; it is ended afterwards.
 
     Raises:
         RuntimeError: it does not become well.
@@ -196,20 +215,31 @@ def check(image: Image, studies: Path) -> str:
     port = image.settings["EXPOSE"][0]
     server = image.run([*image.settings["ENTRYPOINT"], *image.settings["CMD"]], mounts=mounts)
     try:
-        end = time.monotonic() + _START_S
-        while time.monotonic() < end and server.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
-                    said = answer.read().decode()
-                if image.run(image.settings["HEALTHCHECK"]).wait() != 0:
-                    raise RuntimeError("the health check of the image fails")
-                return f"{said}; the first page asks for the password: {'password' in _first_page(port)}"
-            except OSError:
-                time.sleep(1)
-        raise RuntimeError(f"it did not become well; exit code {server.poll()}")
+        health = _health(port, server)
+        if image.run(image.settings["HEALTHCHECK"]).wait() != 0:
+            raise RuntimeError("the health check of the image fails")
+        yield Served(port, password.read_text(encoding="utf-8").strip(), health)
     finally:
         server.terminate()
         server.wait(30)
+
+
+def _health(port: str, server: subprocess.Popen[bytes]) -> str:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            time.sleep(1)
+    raise RuntimeError(f"it did not become well; exit code {server.poll()}")
+
+
+def journey(served: Served, studies: Path) -> bool:
+    """Go the whole loop there in a browser of this machine; gives whether it ended well."""
+    given = {"SERVER": f"http://localhost:{served.port}", "STUDIES": str(studies), "PASSWORD": served.password}
+    command = [sys.executable, "-m", "pytest", "-q", "tests/browser/test_journey.py", "-k", "server_that_runs"]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **given}, check=False).returncode == 0
 
 
 def _first_page(port: str) -> str:
@@ -228,7 +258,13 @@ def main(work: Path) -> None:
     if not (base / "usr/bin/python3").exists():
         subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(base)], check=True)
     given = {"TORCH_INDEX": os.environ["TORCH_INDEX"]} if "TORCH_INDEX" in os.environ else {}
-    print(check(build(work, base, given), work / "studies"))
+    studies = work / "studies"
+    shutil.rmtree(studies, ignore_errors=True)
+    with running(build(work, base, given), studies) as served:
+        asks = "password" in _first_page(served.port)
+        print(f"{served.health}; the first page asks for the password: {asks}", flush=True)
+        if not journey(served, studies):
+            raise RuntimeError("the loop failed in the browser")
 
 
 if __name__ == "__main__":
