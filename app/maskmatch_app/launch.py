@@ -75,9 +75,11 @@ def serve(launch: Launch) -> None:
     except OSError as error:
         raise ValueError(f"the folder for studies cannot be made: {error}") from error
     os.environ[FOLDER] = str(folder)
-    _check_port(launch)
+    # Where it listens everywhere, nobody can open the name it listens on.
+    host = launch.host if names_of(launch.host) else "localhost"
+    _check_port(host, launch.port)
     if not launch.browser:
-        print(f"maskmatch: open http://{launch.host}:{launch.port} in a browser", flush=True)
+        print(f"maskmatch: open http://{host}:{launch.port} in a browser", flush=True)
     from maskmatch_app.server import app  # noqa: PLC0415  the shelf is known only now
 
     app.run(config=_config(launch))
@@ -98,16 +100,15 @@ def _guard(launch: Launch) -> None:
     os.environ[HOSTS] = ",".join(names_of(launch.host)) or "*"
 
 
-def _check_port(launch: Launch) -> None:
+def _check_port(host: str, port: int) -> None:
     """Tell a port that is taken before the server fails on it."""
-    host = launch.host if names_of(launch.host) else "localhost"
     try:
-        socket.create_connection((host, launch.port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return
     raise ValueError(
-        f"something answers at port {launch.port} already, perhaps this app: open http://{host}:{launch.port}, "
-        f"or take another port: --port {launch.port + 1}"
+        f"something answers at port {port} already, perhaps this app: open http://{host}:{port}, "
+        f"or take another port: --port {port + 1}"
     )
 
 

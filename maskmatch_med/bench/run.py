@@ -112,6 +112,8 @@ def _run_cells(root: Path, design: Design, request: BenchRequest) -> list[Cell]:
     waiting = [cell for cell in cells if read_result(root, cell) is None]
     done = len(cells) - len(waiting)
     slots = [device for device in request.devices for _ in range(request.workers)]
+    if design.shared_start and len(slots) > 1:
+        waiting = starts_first(waiting)
     if done:
         request.say(f"{done} of {len(cells)} cells are finished already")
     request.progress(done, len(cells), "")
@@ -130,6 +132,12 @@ def _run_cells(root: Path, design: Design, request: BenchRequest) -> list[Cell]:
         for run in floor.running:
             run.process.wait()
     return floor.failed
+
+
+def starts_first(cells: Sequence[Cell]) -> list[Cell]:
+    """One cell of each start before the others, which would wait for it side by side."""
+    first = {f"{cell.seed} {cell.labelled} {cell.mode}": cell.key for cell in reversed(cells)}.values()
+    return sorted(cells, key=lambda cell: cell.key not in first)
 
 
 def _start(root: Path, cell: Cell, device: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:

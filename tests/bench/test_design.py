@@ -9,6 +9,7 @@ import pytest
 
 from maskmatch_med.bench import Design, LabelBudget, Variant
 from maskmatch_med.bench.prepare import painted_slices
+from maskmatch_med.bench.run import starts_first
 from maskmatch_med.errors import InputError
 
 
@@ -40,6 +41,17 @@ def test_cells_are_every_combination_seed_by_seed(design: Any) -> None:
         "2_maskmatch_s0_0.5minutes",
     ]
     assert len(keys) == len(set(keys)) == 8
+
+
+def test_one_training_of_each_start_comes_before_those_that_would_wait_for_it(design: Any) -> None:
+    cells = list(design().cells())
+    assert [cell.key for cell in starts_first(cells)] == [
+        "2_supervised_s0_10iterations",
+        "2_supervised_s1_10iterations",
+        "2_maskmatch_s0_10iterations",
+        "2_maskmatch_s1_10iterations",
+    ]
+    assert [cell.seed for cell in starts_first(cells[1:])] == [0, 1, 1]
 
 
 def test_a_cells_settings_are_the_designs_and_its_own(design: Any) -> None:
