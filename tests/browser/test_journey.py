@@ -44,7 +44,7 @@ def test_the_whole_loop_on_a_server_that_runs(watch: Watch, hippocampi: list[Pat
     assert ELSEWHERE is not None
     journey = Journey(watch, ELSEWHERE, Path(os.environ["STUDIES"]), hippocampi)
     journey.sign_in(os.environ["PASSWORD"])
-    _go_round(journey, 30, tmp_path)
+    _go_round(journey, 120, tmp_path)
 
 
 def _go_round(journey: Journey, training_s: int, downloads: Path) -> None:
