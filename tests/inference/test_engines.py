@@ -51,6 +51,22 @@ def test_openvino_gives_what_pytorch_gives_for_any_batch(dims: int, cache: Path)
     assert torch.equal(first, kept), "an answer must outlive the next question"
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_openvino_passes_windows_side_by_side_and_in_order(threads: int, cache: Path) -> None:
+    plan = make_plan((1.0,) * 3, (16,) * 3)
+    network = network_of(plan)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        engine = open_openvino(plan, "0" * 64, lambda: network)
+        windows = torch.randn(6, 1, *plan.patch_vox, generator=torch.Generator().manual_seed(0))
+        alone = torch.cat([engine(window[None]) for window in windows])
+        for count in (2, 3, 4, 6):
+            torch.testing.assert_close(engine(windows[:count]), alone[:count], rtol=1e-4, atol=1e-4)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_converted_network_is_opened_without_pytorchs(cache: Path) -> None:
     plan = make_plan((1.0, 1.0), (16, 16))
     assert not is_converted(plan, "a")
