@@ -175,6 +175,8 @@ def evaluate(
     options = service.EvaluateOptions(nsd_mm=nsd_mm, paper=paper)
     evaluation = service.evaluate(predictions, references, options, out)
     CONSOLE.print(evaluation.as_table())
+    if all(name == f"label {value}" for name, value in evaluation.classes.items()):
+        typer.echo(f"Structures are called by their values: {references} has no dataset.json that names them.")
     if out is not None:
         typer.echo(f"Scores written to {out}")
 

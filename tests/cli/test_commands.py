@@ -250,6 +250,11 @@ def test_predict_and_evaluate(run, places):
     assert "liver" in outcome.out
     assert json.loads((scores / "summary.json").read_text())
     assert {"cases.csv", "summary.json", "figure.png"} <= {path.name for path in scores.iterdir()}
+    assert "called by their values" not in outcome.out
+    plain = shutil.copytree(places.source / "labelsTr", places.tmp / "plain")
+    outcome = run("evaluate", out, plain)
+    assert "label 1" in outcome.out
+    assert "has no dataset.json that names them" in outcome.out
 
 
 def test_doctor_times_the_engines(run):
