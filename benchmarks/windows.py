@@ -34,12 +34,13 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--splits", type=Path, required=True, help="JSON with named parts")
     parser.add_argument("--part", default="label_order", help="whose scans the model has not learnt from")
     parser.add_argument("--last", type=int, default=None, help="only the last so many of the part")
+    parser.add_argument("--engine", default="eager", help="as of maskmatch predict")
     parser.add_argument("-o", "--out", type=Path, default=Path("bench-speed"))
     given = parser.parse_args(words)
     names = service.names_in_splits(given.splits, given.part, last=given.last)
     scores, seconds = {}, {}
     for way, asked in WAYS.items():
-        request = service.PredictRequest(only=names, mirror=False, calibrated=False, engine="eager", **asked)  # type: ignore[arg-type]
+        request = service.PredictRequest(only=names, mirror=False, calibrated=False, engine=given.engine, **asked)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as scratch:
             began = time.perf_counter()
             service.predict(given.model, given.data, scratch, request)
