@@ -133,9 +133,11 @@ def test_the_server_listens_on_this_machine_alone(server) -> None:
 
 @pytest.mark.proof
 def test_two_gigabytes_leave_the_memory_flat(server, token: str) -> None:
-    process = psutil.Process(server.process.pid)
-    before, size, chunk = process.memory_info().rss, 2 << 30, os.urandom(8 << 20)
-    most = before
+    process, size, chunk = psutil.Process(server.process.pid), 2 << 30, os.urandom(8 << 20)
+    # The first upload imports what all of them need.
+    headers = _headers(token, "small.nii", len(chunk), 0)
+    assert server.ask("/api/tiny/uploads/dddddddddddddddd", "PUT", chunk, **headers).status == 204
+    most = before = process.memory_info().rss
     for offset in range(0, size, len(chunk)):
         headers = _headers(token, "large.nii", size, offset)
         assert server.ask("/api/tiny/uploads/cccccccccccccccc", "PUT", chunk, **headers).status == 204
