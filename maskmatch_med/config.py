@@ -115,8 +115,9 @@ class UnlabelledConfig(_Section):
     """Weight of bcp's pseudo-labelled region against its labelled one."""
     entropy_beta: tuple[float, float] = (5.0, 0.5)
     """How fast +entropy-weighting discounts uncertain voxels, at the beginning and at the end of the run."""
-    one_term_a_step: bool = True
-    """Draw one of the terms at each step and weigh it by their number: the same gradient on average, for less time."""
+    one_term_a_step: bool = False
+    """Draw one of the terms at each step and weigh it by their number: the same gradient on average, for less time, but
+    each term has fewer steps to teach in."""
     normalise_by: Literal["valid", "confident"] = "valid"
     """Whether the terms average over all valid voxels or over the confident ones."""
 

@@ -51,6 +51,10 @@ def read_password(path: Path) -> str:
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"there is no password file {path}; write one line into it and run: chmod 600 {path}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the password file {path} cannot be read: {error}") from error
     if os.name == "posix" and mode & stat.S_IRWXO:

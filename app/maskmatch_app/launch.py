@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ def serve(launch: Launch) -> None:
     _check_port(host, launch.port)
     if not launch.browser:
         print(f"maskmatch: open http://{host}:{launch.port} in a browser", flush=True)
+    # Streamlit warns of caches that are declared before it runs, as they are in a server that is imported.
+    logging.getLogger("streamlit.runtime.caching.cache_data_api").addFilter(
+        lambda record: "No runtime found" not in record.getMessage()
+    )
     from maskmatch_app.server import app  # noqa: PLC0415  the shelf is known only now
 
     app.run(config=_config(launch))

@@ -49,6 +49,15 @@ def foot() -> None:
     st.html('<div class="mm-foot">Research use, not a medical device. Scans and labels stay on this computer.</div>')
 
 
+def none_yet(text: str) -> str:
+    """Why a page is empty: no study is open, or the open one lacks what ``text`` says."""
+    return (
+        text
+        if state.study_root() is not None
+        else "No study is open: choose one in the list on the left, or begin one."
+    )
+
+
 def read_only(root: Path) -> None:
     """Say that a study can be looked at only, where it may not be written."""
     if not service.may_write(root):

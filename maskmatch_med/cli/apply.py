@@ -56,6 +56,7 @@ def predict(
     ] = True,
     splits: Annotated[Path | None, typer.Option(help="JSON with named parts; predict only one of them.")] = None,
     part: Annotated[str, typer.Option(help="The part of the splits to predict.")] = "test",
+    only: Annotated[str | None, typer.Option(help="Names of the cases to predict, separated by commas.")] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(metavar="STUDY", help="Predict only the scans that have no complete label in it.")
     ] = None,
@@ -66,11 +67,14 @@ def predict(
     from maskmatch_med import service
     from maskmatch_med.cli.console import ProgressBar
 
-    only = None if splits is None else service.names_in_splits(splits, part)
+    chosen = [name.strip() for name in only.split(",")] if only else None
+    if splits is not None:
+        named = service.names_in_splits(splits, part)
+        chosen = named if chosen is None else [name for name in chosen if name in named]
     if unlabelled is not None:
         without = service.unlabelled_names(unlabelled)
-        only = without if only is None else [name for name in only if name in without]
-        if not only:
+        chosen = without if chosen is None else [name for name in chosen if name in without]
+        if not chosen:
             typer.echo(f"Every scan has a complete label in {unlabelled}; there is nothing to predict")
             return
     request = service.PredictRequest(
@@ -81,7 +85,7 @@ def predict(
         overlap=overlap,
         locate=locate,
         calibrated=calibrated,
-        only=only,
+        only=chosen,
         device=device,
         engine=engine,
         notice=lambda sentence: typer.echo(f"Note: {sentence}"),
@@ -89,6 +93,7 @@ def predict(
     with ProgressBar("Predicting") as request.progress:
         written = service.predict(model, inputs, out, request)
     typer.echo(f"{len(written)} segmentations written to {out}")
+    typer.echo(f"Next, where there are labels to compare with: maskmatch evaluate {out} LABELS")
 
 
 def calibrate(

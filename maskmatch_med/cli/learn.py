@@ -89,6 +89,9 @@ def train(
         typer.echo(f"Stopped and saved. Go on with: maskmatch train {study} --name {folder.root.name} --resume")
         return
     typer.echo(f"Model: {folder.root}")
+    if service.was_too_short(folder):
+        made = folder.metrics()["iterations"]
+        typer.echo(f"Only {made} iterations were made, too few to expect anything useful: give it more minutes.")
     typer.echo(f"Next: maskmatch predict {folder.root} SCANS -o OUT")
     if folder.metrics().get("data", {}).get("validation"):
         typer.echo(f"Its confidence: maskmatch calibrate {folder.root} {study} {study} --validation")

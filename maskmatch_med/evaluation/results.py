@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from maskmatch_med.evaluation.figures import dice_figure, png_bytes
@@ -162,20 +163,28 @@ class Evaluation:
         title = f"{len(self.cases)} cases"
         if self.without_prediction:
             title += f", {len(self.without_prediction)} of the references had no prediction and are not scored"
-        table = Table(title=title, title_justify="left")
-        table.add_column("structure")
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("structure", no_wrap=True)
         heads = {"nsd": f"NSD {self.options.nsd_mm:g} mm", "dice": "Dice", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
         keys = _metric_names(self.options.paper)
         for key in keys:
             table.add_column(heads.get(key, key.replace("_", " ")), justify="right")
-        table.add_column("missed", justify="right")
-        table.add_column("invented", justify="right")
-        table.add_column("absent", justify="right")
-        for part in (*self.by_class(), self.overall()):
+        # Only where there is something to count: on a narrow terminal names and scores need the room.
+        parts = (*self.by_class(), self.overall())
+        sides = ("missed", "invented", "absent")
+        told = [side for side in range(len(sides)) if any(_empty(part)[side] for part in parts)]
+        for side in told:
+            table.add_column(sides[side], justify="right")
+        for part in parts:
             cells = [mean_sd(part.metrics[key], 3 if "dice" in key or key == "nsd" else 2) for key in keys]
-            counts = [str(n) for n in (part.empty_predictions, part.empty_references, part.both_empty)]
+            counts = [str(_empty(part)[side]) for side in told]
             table.add_row(part.name, *cells, *counts, style="bold" if part.name == "mean" else None)
         return table
+
+
+def _empty(part: ClassSummary) -> tuple[int, int, int]:
+    """Cases with an empty prediction alone, an empty reference alone, and both empty."""
+    return part.empty_predictions, part.empty_references, part.both_empty
 
 
 _RULES = (

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import MaskMatchError
 from maskmatch_med.evaluation.pictures import PALETTE
 from maskmatch_med.io import nifti
@@ -19,6 +20,7 @@ from maskmatch_med.service import reported
 from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Case, ImportOptions, LabelVersion, Study, import_scans
 from maskmatch_med.study.importing import Progress
+from maskmatch_med.training.card import is_short
 from maskmatch_med.volume import Shape3
 
 ScanState = Literal["labelled", "accepted", "partial", "predicted", "none"]
@@ -63,12 +65,14 @@ class Round:
         labelled: labels it was given, those held out to check it on among them.
         dice: mean validation Dice; None where nothing was held out.
         begun: when its training began or went on the last time, UTC in ISO 8601.
+        short: whether its training made too few iterations to expect anything useful.
     """
 
     model: str
     labelled: int
     dice: float | None
     begun: str
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,7 @@ def _state(case: Case, predictions: Predictions) -> ScanState:
 def _rounds(study: Study) -> Iterable[Round]:
     for model in reported.models_of(study):
         try:
-            metrics = model.metrics()
+            metrics, config = model.metrics(), TrainConfig.load(model.config_path)
         except MaskMatchError:
             continue
         if metrics:
@@ -216,4 +220,4 @@ def _rounds(study: Study) -> Iterable[Round]:
             counts = metrics.get("data", {})
             labelled = int(counts.get("labelled", 0)) + int(counts.get("validation", 0))
             begun = datetime.fromtimestamp(model.config_path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
-            yield Round(model.root.name, labelled, dice, begun)
+            yield Round(model.root.name, labelled, dice, begun, is_short(config, metrics))

@@ -107,7 +107,7 @@ def _step_to_labels(root: Path, page: StudyPage) -> NextStep | None:
         )
     if total == 1:
         return NextStep("add", "Add more scans", "The only scan has its label; add those that a model shall segment.")
-    text = f"1 of {total} scans has a label; a model that learns from two or more is much surer."
+    text = f"1 of {total} scans has a label; a model that learns from two or more is far more reliable."
     return NextStep("label", "Label a second scan", text)
 
 
@@ -132,10 +132,13 @@ def _step_to_model(page: StudyPage, waiting: int) -> NextStep | None:
 
 def _step_to_review(page: StudyPage, waiting: int) -> NextStep | None:
     newest = page.rounds[-1].model if page.rounds else None
+    if newest is not None and page.rounds[-1].short and not waiting:
+        told = f"The training of {newest} was too short to expect anything useful; give the next one more minutes."
+        return NextStep("train", "Train longer", told, model=newest)
     missing = [scan for scan in _open_scans(page) if newest is not None and newest not in scan.predicted_by]
     if missing and newest is not None:
         told = "1 scan is" if len(missing) == 1 else f"{len(missing)} scans are"
-        return NextStep("predict", "Segment the rest", f"{told} not yet segmented by {newest}.", model=newest)
+        return NextStep("predict", "Segment the rest", f"{told} not yet segmented by the model {newest}.", model=newest)
     if waiting:
         told = "1 segmentation waits" if waiting == 1 else f"{waiting} segmentations wait"
         return NextStep("review", "Review the segmentations", f"{told} for your eyes, the most doubtful first.")

@@ -170,7 +170,7 @@ def _machine(study: Study, cases: Sequence[Case]) -> Iterator[Advice]:
         yield Advice("warning", f"{text} Close other programs, or crop the scan before adding it.")
     if not torch.cuda.is_available():
         text = "There is no GPU that can be used; training runs on the processor."
-        yield Advice("note", f"{text} Balanced is a good choice here; with an NVIDIA GPU it is many times faster.")
+        yield Advice("note", f"{text} Leave it to itself while it trains; with an NVIDIA GPU it is faster.")
 
 
 def _size(folder: Path) -> int:

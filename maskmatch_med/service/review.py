@@ -18,6 +18,7 @@ from maskmatch_med.study.verdicts import Verdict, add_verdict, prediction_path
 
 _MOST_REASONS = 2
 _NO_DOUBT = "Nothing speaks against it; a look is enough"
+_UNKNOWN = "Its shapes are usual; how sure its maker was is not known: look at every slice"
 _NOT_MEASURED = "Not measured yet"
 StudyPath = Study | Path | str
 Shapes = Mapping[str, StructureShape]
@@ -154,7 +155,7 @@ def _item(
         score, reason = 1.0, f"It cannot be used: {facts.problem}"
     elif facts is not None:
         doubts = doubts_of(Observed(facts.shapes, facts.uncertainty, facts.previous), norms[model])
-        score, reason = total(doubts), _in_words(doubts)
+        score, reason = total(doubts), _in_words(doubts, is_known=facts.uncertainty is not None)
     return ReviewItem(
         case=case,
         model=model,
@@ -167,10 +168,10 @@ def _item(
     )
 
 
-def _in_words(doubts: Sequence[Doubt]) -> str:
+def _in_words(doubts: Sequence[Doubt], *, is_known: bool) -> str:
     reasons = [doubt.reason for doubt in doubts if doubt.reason]
     if not reasons:
-        return _NO_DOUBT
+        return _NO_DOUBT if is_known else _UNKNOWN
     more = len(reasons) - _MOST_REASONS
     told = "; ".join(reasons[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
     return told[0].upper() + told[1:]

@@ -8,6 +8,14 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.planning.plan import ChannelNormalisation, Plan
 from maskmatch_med.version import __version__
 
+FEW_ITERATIONS = 200
+"""Below so many a network that began at random has hardly learnt anything."""
+
+
+def is_short(config: TrainConfig, metrics: dict[str, Any]) -> bool:
+    """Whether a training from the beginning made too few iterations for its model to be of use."""
+    return config.start_from is None and metrics.get("iterations", FEW_ITERATIONS) < FEW_ITERATIONS
+
 
 def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, Any]) -> str:
     """Write the card's text.
@@ -26,6 +34,7 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
     else:
         quality = "No labelled scan was held out (fewer than ten), so this card states no accuracy. Measure it with\n"
         quality += "`maskmatch predict` and `maskmatch evaluate` on scans that the training has not seen."
+    short = ". **Too few to expect anything useful**" if is_short(config, metrics) else ""
     data, minutes = metrics["data"], metrics["seconds"] / 60
     return f"""# {name}
 
@@ -35,7 +44,7 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
 - Input: {", ".join(plan.channel_names)}; resampled to {_joined(plan.spacing_mm, " × ")} mm
 - Made with: maskmatch-med {__version__}, method `{config.method}`, preset `{config.preset}`, seed {config.seed}
 - Network: U-Net, features {_joined(plan.network.features, "–")}, patch {_joined(plan.patch_vox, " × ")} voxels
-- Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {metrics["device"]}{_ending(metrics)}
+- Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {metrics["device"]}{_ending(metrics)}{short}
 - Data: {data["labelled"]} labelled scans ({data["partial"]} of them in part), {data["unlabelled"]} without a label,
   {data["validation"]} held out for validation
 - Scans: median shape {_joined(plan.median_shape_vox, " × ")} voxels at that spacing{_scans(plan, metrics)}

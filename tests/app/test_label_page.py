@@ -80,5 +80,5 @@ def test_next_and_previous_turn_to_other_scans(study: Path) -> None:
 
 def test_without_scans_there_is_a_door_to_them(folder: Path) -> None:
     app = _label()
-    assert any("no scan to paint on" in str(one.value) for one in app.info)
+    assert any("No study is open" in str(one.value) for one in app.info)
     assert "To the scans" in [button.label for button in app.button]

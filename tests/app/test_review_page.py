@@ -80,7 +80,7 @@ def _in_view(app: AppTest) -> str:
 
 def test_without_scans_there_is_a_door_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path))
-    assert "no scan to review" in _text(_open())
+    assert "No study is open" in _text(_open())
 
 
 def test_without_a_model_one_may_train_or_bring_masks(root: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_model_that_has_segmented_nothing_is_sent_to_do_so(root: Path) -> None
     told = {"finished": True, "data": {"labelled": 2, "validation": 0}, "validation": None}
     (folder / "metrics.json").write_text(json.dumps(told))
     app = _open()
-    assert "not yet segmented by m" in _text(app)
+    assert "not yet segmented by the model m" in _text(app)
     assert "To the next step" in {button.label for button in app.button}
     assert "Train a model" not in {button.label for button in app.button}
 

@@ -62,13 +62,14 @@ def _predict(root: Path, model: str, *names: str) -> None:
         nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), folder / f"{name}.nii.gz")
 
 
-def _model(root: Path, tiny_study: Path, name: str, *, labelled: int, validation: int = 0) -> None:
+def _model(root: Path, tiny_study: Path, name: str, *, labelled: int, validation: int = 0, steps: int = 900) -> None:
     folder = root / "models" / name
     folder.mkdir(parents=True)
     shutil.copy(tiny_study / "plan.json", folder / "plan.json")
     (folder / "config.json").write_text("{}")
     counts = {"labelled": labelled, "validation": validation}
-    metrics = {"finished": True, "data": counts, "validation": {"a": 0.4, "b": 0.6} if validation else None}
+    scores = {"a": 0.4, "b": 0.6} if validation else None
+    metrics = {"finished": True, "iterations": steps, "data": counts, "validation": scores}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     time.sleep(0.01)
 
@@ -105,7 +106,7 @@ def test_round_the_loop_to_the_export(bare: Study, tiny_study: Path) -> None:
     time.sleep(0.01)
     _model(bare.root, tiny_study, "m", labelled=2)
     step = _step(bare.root)
-    assert (step.kind, step.model, step.text) == ("predict", "m", "6 scans are not yet segmented by m.")
+    assert (step.kind, step.model, step.text) == ("predict", "m", "6 scans are not yet segmented by the model m.")
     _predict(bare.root, "m", *names[2:])
     assert _told(bare.root) == ("review", "Review the segmentations")
     _label(bare, "s2", source="model accepted")
@@ -131,6 +132,17 @@ def test_round_the_loop_to_the_export(bare: Study, tiny_study: Path) -> None:
     assert _told(bare.root) == ("label", "Label the rest")
     _label(bare, "s7")
     assert _told(bare.root) == ("export", "Export the results")
+
+
+def test_a_training_that_was_too_short_is_made_anew(bare: Study, tiny_study: Path) -> None:
+    _add(bare, tiny_study, "a", "b", "c")
+    _label(bare, "a")
+    _label(bare, "b")
+    time.sleep(0.01)
+    _model(bare.root, tiny_study, "m", labelled=2, steps=4)
+    assert _told(bare.root) == ("train", "Train longer")
+    _model(bare.root, tiny_study, "m2", labelled=2)
+    assert _told(bare.root) == ("predict", "Segment the rest")
 
 
 def test_labels_held_out_count_as_spent(bare: Study, tiny_study: Path) -> None:

@@ -99,7 +99,7 @@ def test_shapes_are_told_in_words(predicted: Path) -> None:
     reasons = {item.case: item.reason for item in review_queue(predicted)}
     assert "Liver is in 2 pieces" in reasons[OPEN[0]]
     assert "Aorta" in reasons[OPEN[1]]
-    assert reasons[OPEN[2]] == "Nothing speaks against it; a look is enough"
+    assert reasons[OPEN[2]] == "Its shapes are usual; how sure its maker was is not known: look at every slice"
 
 
 def test_an_empty_prediction_comes_first(predicted: Path) -> None:

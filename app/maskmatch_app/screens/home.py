@@ -18,12 +18,23 @@ _DOORS = {
 _ICONS = {"wait": ":material/hourglass_top:", "failed": ":material/error:", "export": ":material/download:"}
 _WATCH_S = 5.0
 _QUICKLY_SCORED = 20
+_MOST_DOORS = 8
 
 
 def welcome() -> None:
     """No study is open: try the demo, or begin one's own."""
     st.title("Segment every scan from a few labels")
     st.caption("Label a few, train on all of them. Begin with invented scans, or with your own.")
+    if studies := list(state.shelf().studies()):
+        with st.container(border=True):
+            st.subheader("Go on with a study", anchor=False)
+            with st.container(horizontal=True):
+                for name in studies[:_MOST_DOORS]:
+                    if st.button(name, icon=":material/folder_open:"):
+                        state.open_study(name)
+                        st.rerun()
+            if len(studies) > _MOST_DOORS:
+                st.caption("All of them are in the list on the left.")
     left, right = st.columns(2, gap="large")
     with left.container(border=True, height="stretch"):
         st.subheader("Try the demo study", anchor=False)
@@ -117,8 +128,8 @@ def scored(root: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
 
 
 def rounds(root: Path, page: service.StudyPage) -> None:
-    """Dice against labels spent, a dot a model."""
-    st.subheader("Dice against labels spent", anchor=False)
+    """Dice against the number of labels, a dot a model."""
+    st.subheader("Dice against the number of labels", anchor=False)
     try:
         quick = service.scores_pending(root) <= _QUICKLY_SCORED
         rows = scored(root, service.study_stamp(root)) if quick else []

@@ -41,7 +41,7 @@ def go_on(name: str) -> None:
 study = state.study_page()
 if study is None or not study.scans:
     st.title("Label", anchor=False)
-    st.info("There is no scan to paint on yet.", icon=":material/info:")
+    st.info(look.none_yet("There is no scan to paint on yet."), icon=":material/info:")
     if st.button("To the scans", type="primary"):
         st.switch_page("screens/scans.py")
     st.stop()

@@ -233,7 +233,7 @@ def nothing(text: str) -> None:
 root, study = state.study_root(), state.study_page()
 st.title("Results", anchor=False)
 if root is None or study is None or not study.scans:
-    nothing("There are no results yet: a study needs scans first.")
+    nothing(look.none_yet("There are no results yet: a study needs scans first."))
     if st.button("To the scans", type="primary"):
         st.switch_page("screens/scans.py")
     st.stop()

@@ -200,7 +200,7 @@ st.html(look.PICTURES / "review.css")
 root, study = state.study_root(), state.study_page()
 if root is None or study is None or not study.scans:
     st.title("Review", anchor=False)
-    st.info("There is no scan to review yet.", icon=":material/info:")
+    st.info(look.none_yet("There is no scan to review yet."), icon=":material/info:")
     if st.button("To the scans", type="primary"):
         st.switch_page("screens/scans.py")
     st.stop()

@@ -33,7 +33,7 @@ def live(root: Path, known: Sequence[tuple[str, str]]) -> None:
         st.rerun()
     shown = in_focus(jobs)
     if shown is None:
-        st.caption("Nothing has been started here yet. Once started, work goes on when this page is closed.")
+        st.caption("Nothing has been started from this page yet. Once started, work goes on when it is closed.")
         return
     with st.container(border=True):
         head(root, shown)
@@ -182,7 +182,7 @@ st.html(look.PICTURES / "train.css")
 st.title("Train", anchor=False)
 root = state.study_root()
 if root is None or not service.is_study(root):
-    st.info("There is nothing to train on yet: a study needs scans first.", icon=":material/info:")
+    st.info(look.none_yet("There is nothing to train on yet: a study needs scans first."), icon=":material/info:")
     if st.button("To the scans", type="primary"):
         st.switch_page("screens/scans.py")
     st.stop()

@@ -40,10 +40,13 @@ def level(item: service.ReviewItem) -> tuple[str, str]:
     """How much a segmentation needs eyes, in a word and a colour."""
     if not item.measured:
         return "Not measured", "#8a9da2"
+    if not item.has_uncertainty and item.score < _LOOK:
+        return "Look", "#e69f00"
     return next((word, colour) for least, word, colour in _LEVELS if item.score >= least)
 
 
-_LEVELS = ((0.6, "Look closely", "#d55e00"), (0.3, "Look", "#e69f00"), (0.0, "Calm", "#0b6e75"))
+_LOOK = 0.3
+_LEVELS = ((0.6, "Look closely", "#d55e00"), (_LOOK, "Look", "#e69f00"), (0.0, "Nothing unusual", "#0b6e75"))
 
 
 def _row(item: service.ReviewItem) -> dict[str, Any]:
