@@ -16,7 +16,7 @@ Preset = Literal["quick", "balanced", "best"]
 _PRESETS: dict[Preset, str] = {"quick": "Quick", "balanced": "Balanced", "best": "Best"}
 _OWN = "own"
 _METHODS = {
-    "maskmatch": "MaskMatch: learns from labels and from unlabelled scans",
+    "maskmatch": "MaskMatch: uses all scans",
     "fixmatch": "FixMatch: the same without masking and scales",
     "mean-teacher": "Mean teacher: an older method with unlabelled scans",
     "supervised": "Supervised: from labels alone, for comparison",

@@ -14,6 +14,8 @@ from maskmatch_med.errors import MaskMatchError
 
 _VIEWS = ("Volumes", "Quality", "Rounds", "Export", "Reports")
 _AT_ONCE = 30
+_ENOUGH_TO_COMPARE = 3
+"""Scans below which a plot of volumes says nothing."""
 _METRICS = {"dice": "Dice", "nsd": "NSD 1 mm", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
 
 
@@ -47,7 +49,8 @@ def volumes(root: Path, page: service.StudyPage) -> None:
         st.info("No scan has a label yet; choose the predictions of a model.", icon=":material/info:")
         return
     unit = "area, pixels" if found[0].unit == "px" else "volume, ml"
-    st.vega_lite_chart(spec=plots.distribution(found, unit), width="stretch")
+    if len({one.case for one in found}) >= _ENOUGH_TO_COMPARE:
+        st.vega_lite_chart(spec=plots.distribution(found, unit), width="stretch")
     if cut := plots.cut_off(found):
         st.caption(
             f"▲ {look.counted(cut, 'value is', 'values are')} too large for the plot and drawn at its upper edge."
