@@ -115,7 +115,7 @@ def test_without_its_password_file_the_app_ends_and_says_so(
     monkeypatch.setattr(sys, "argv", ["maskmatch app", *given])
     assert main() == 2
     said = capsys.readouterr().err
-    assert f"the password file {tmp_path / '.password'} cannot be read" in said
+    assert f"there is no password file {tmp_path / '.password'}" in said
 
 
 def test_what_is_copied_is_sent_to_the_engine() -> None:
