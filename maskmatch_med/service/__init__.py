@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         save_strokes_over,
         start_from_prediction,
     )
-    from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train, was_too_short
+    from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
     from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
     from maskmatch_med.service.overlays import display_difference, display_uncertainty
     from maskmatch_med.service.public_data import GetRequest, Got, get_dataset
@@ -129,6 +129,7 @@ if TYPE_CHECKING:
         repair_study,
     )
     from maskmatch_med.training import Snapshot
+    from maskmatch_med.training.card import was_too_short
 
 __all__ = [
     "CITATION",

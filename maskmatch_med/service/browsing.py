@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import MaskMatchError
 from maskmatch_med.evaluation.pictures import PALETTE
 from maskmatch_med.io import nifti
+from maskmatch_med.nets import ModelFolder
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.service import reported
 from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Case, ImportOptions, LabelVersion, Study, import_scans
 from maskmatch_med.study.importing import Progress
-from maskmatch_med.training.card import is_short
+from maskmatch_med.training.card import was_too_short
 from maskmatch_med.volume import Shape3
 
 ScanState = Literal["labelled", "accepted", "partial", "predicted", "none"]
@@ -208,10 +209,16 @@ def _state(case: Case, predictions: Predictions) -> ScanState:
     return "accepted" if case.label.source == "model accepted" else "labelled"
 
 
+def _short(model: ModelFolder) -> bool:
+    with suppress(MaskMatchError):  # without a configuration that can be read nothing is known
+        return was_too_short(model)
+    return False
+
+
 def _rounds(study: Study) -> Iterable[Round]:
     for model in reported.models_of(study):
         try:
-            metrics, config = model.metrics(), TrainConfig.load(model.config_path)
+            metrics = model.metrics()
         except MaskMatchError:
             continue
         if metrics:
@@ -220,4 +227,4 @@ def _rounds(study: Study) -> Iterable[Round]:
             counts = metrics.get("data", {})
             labelled = int(counts.get("labelled", 0)) + int(counts.get("validation", 0))
             begun = datetime.fromtimestamp(model.config_path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
-            yield Round(model.root.name, labelled, dice, begun, is_short(config, metrics))
+            yield Round(model.root.name, labelled, dice, begun, _short(model))

@@ -132,10 +132,10 @@ def _step_to_model(page: StudyPage, waiting: int) -> NextStep | None:
 
 def _step_to_review(page: StudyPage, waiting: int) -> NextStep | None:
     newest = page.rounds[-1].model if page.rounds else None
-    if newest is not None and page.rounds[-1].short and not waiting:
+    missing = [scan for scan in _open_scans(page) if newest is not None and newest not in scan.predicted_by]
+    if missing and page.rounds[-1].short and not waiting:
         told = f"The training of {newest} was too short to expect anything useful; give the next one more minutes."
         return NextStep("train", "Train longer", told, model=newest)
-    missing = [scan for scan in _open_scans(page) if newest is not None and newest not in scan.predicted_by]
     if missing and newest is not None:
         told = "1 scan is" if len(missing) == 1 else f"{len(missing)} scans are"
         return NextStep("predict", "Segment the rest", f"{told} not yet segmented by the model {newest}.", model=newest)

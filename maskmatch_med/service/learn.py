@@ -17,7 +17,6 @@ from maskmatch_med.planning import Plan, fingerprint, make_plan, override
 from maskmatch_med.service.devices import budget_of, memory_explained, resolve_device
 from maskmatch_med.study import Study, names_now
 from maskmatch_med.training import Report, RunOptions, run_training
-from maskmatch_med.training.card import is_short
 
 Preset = Literal["quick", "balanced", "best"]
 
@@ -25,11 +24,6 @@ Preset = Literal["quick", "balanced", "best"]
 def open_study(study: Study | Path | str) -> Study:
     """The study itself, opened if a path is given."""
     return study if isinstance(study, Study) else Study.open(Path(study))
-
-
-def was_too_short(model: ModelFolder) -> bool:
-    """Whether a finished training made too few iterations to expect anything useful of its model."""
-    return is_short(TrainConfig.load(model.config_path), model.metrics())
 
 
 def plan_study(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskmatch_med.config import TrainConfig
+from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning.plan import ChannelNormalisation, Plan
 from maskmatch_med.version import __version__
 
@@ -12,8 +13,16 @@ FEW_ITERATIONS = 200
 """Below so many a network that began at random has hardly learnt anything."""
 
 
-def is_short(config: TrainConfig, metrics: dict[str, Any]) -> bool:
-    """Whether a training from the beginning made too few iterations for its model to be of use."""
+def was_too_short(model: ModelFolder) -> bool:
+    """Whether a training from the beginning made too few iterations to expect anything useful of its model.
+
+    Raises:
+        InputError: the model's configuration or metrics cannot be read.
+    """
+    return _is_short(TrainConfig.load(model.config_path), model.metrics())
+
+
+def _is_short(config: TrainConfig, metrics: dict[str, Any]) -> bool:
     return config.start_from is None and metrics.get("iterations", FEW_ITERATIONS) < FEW_ITERATIONS
 
 
@@ -34,7 +43,7 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
     else:
         quality = "No labelled scan was held out (fewer than ten), so this card states no accuracy. Measure it with\n"
         quality += "`maskmatch predict` and `maskmatch evaluate` on scans that the training has not seen."
-    short = ". **Too few to expect anything useful**" if is_short(config, metrics) else ""
+    short = ". **Too few to expect anything useful**" if _is_short(config, metrics) else ""
     data, minutes = metrics["data"], metrics["seconds"] / 60
     return f"""# {name}
 

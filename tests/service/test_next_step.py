@@ -143,6 +143,17 @@ def test_a_training_that_was_too_short_is_made_anew(bare: Study, tiny_study: Pat
     assert _told(bare.root) == ("train", "Train longer")
     _model(bare.root, tiny_study, "m2", labelled=2)
     assert _told(bare.root) == ("predict", "Segment the rest")
+    (bare.root / "models" / "m2" / "config.json").write_text("{")
+    assert _told(bare.root) == ("predict", "Segment the rest"), "a round without a readable configuration stays one"
+
+
+def test_with_every_scan_labelled_a_short_training_does_not_bar_the_export(bare: Study, tiny_study: Path) -> None:
+    _add(bare, tiny_study, "a", "b")
+    _label(bare, "a")
+    _label(bare, "b")
+    time.sleep(0.01)
+    _model(bare.root, tiny_study, "m", labelled=2, steps=4)
+    assert _told(bare.root)[0] == "export"
 
 
 def test_labels_held_out_count_as_spent(bare: Study, tiny_study: Path) -> None:

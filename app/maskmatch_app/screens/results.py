@@ -51,10 +51,10 @@ def volumes(root: Path, page: service.StudyPage) -> None:
     unit = "area, pixels" if found[0].unit == "px" else "volume, ml"
     if len({one.case for one in found}) >= _ENOUGH_TO_COMPARE:
         st.vega_lite_chart(spec=plots.distribution(found, unit), width="stretch")
-    if cut := plots.cut_off(found):
-        st.caption(
-            f"▲ {look.counted(cut, 'value is', 'values are')} too large for the plot and drawn at its upper edge."
-        )
+        if cut := plots.cut_off(found):
+            st.caption(
+                f"▲ {look.counted(cut, 'value is', 'values are')} too large for the plot and drawn at its upper edge."
+            )
     far = sorted({one.case for one in found if one.outlier})
     if far:
         names = ", ".join(far[:6]) + (f" and {len(far) - 6} more" if len(far) > 6 else "")
