@@ -41,10 +41,13 @@ def test_it_is_one_screen_or_little_more_and_shows_the_loop() -> None:
         assert kept.size == draw().size, "run tests/browser/loop_picture.py"
 
 
-def test_every_link_leads_to_a_file() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
+def test_every_link_into_a_page_leads_to_a_heading() -> None:
+    """That links lead to files is held for all pages by ``tests/test_habits.py``."""
+    links = re.findall(r"\]\(([^)#]+\.md)#([^)]+)\)", README)
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    for page, place in links:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert place in {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}, place
 
 
 def test_every_command_it_shows_exists() -> None:
