@@ -4,7 +4,7 @@ nnU-Net comes from PyPI and stays in an environment of its own:
 
     python3.11 -m venv nnunet-env && nnunet-env/bin/pip install -c constraints.txt nnunetv2
 
-Both train on the same labelled scans, one after the other on the same processor with the same number of threads, for
+Both train on all of the same labelled scans, one after the other on the same processor with the same number of threads, for
 the same minutes of wall time. Preprocessing is left out for both: scans are prepared before either clock starts. Up to
 2 s of ours are kept back for writing the model; nnU-Net's clock stops before it writes. Validation, which nnU-Net does
 on 50 batches after every 250, is left out, and its learning rate falls by the share of the time (``nnunet_peer.py``).
@@ -152,7 +152,7 @@ def run_ours(root: Path, what: Comparison, study: Study, scored: Study) -> dict[
     """Train and predict with our `supervised`; what is finished is not done again."""
     model = ModelFolder(study.model_dir(OURS))
     if not model.metrics().get("finished"):
-        config = TrainConfig(method=OURS, minutes=what.minutes, seed=what.seed, device="cpu")
+        config = TrainConfig(method=OURS, minutes=what.minutes, seed=what.seed, device="cpu", validation_share=0.0)
         service.train(study, config, service.TrainRequest(name=OURS, resume=True))
     out = root / "predictions" / OURS
     missing = [case.name for case in scored.cases() if not (out / f"{case.name}.nii.gz").exists()]

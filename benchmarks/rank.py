@@ -5,7 +5,7 @@ from the start, the scans without a label are ordered by :func:`maskmatch_med.se
 get their true label, and so on. Each model is scored on ``test``. A killed simulation goes on with the same command;
 larger counts, more strategies and more seeds may be added to it.
 
-From ten labelled scans on, training holds a fifth of them out for validation, as it does for anybody.
+All labelled scans train: nothing is held out for validation, as others are there to score on.
 """
 
 from __future__ import annotations

@@ -140,9 +140,9 @@ class Simulation(BaseModel):
             raise InputError(f"cannot use {root / FILE}: {first_fault(error)}") from error
 
     def config(self, seed: int) -> TrainConfig:
-        """The settings of a training."""
+        """The settings of a training; all its labelled scans train, as in `maskmatch bench`."""
         config = TrainConfig(method="supervised", preset=self.preset, seed=seed, device=self.device)
-        return config.override({**self.settings, "iterations": self.iterations})
+        return config.override({"validation_share": 0.0, **self.settings, "iterations": self.iterations})
 
 
 def result_path(root: Path, this: Round) -> Path:

@@ -22,14 +22,14 @@ def hold_out(cases: Sequence[CachedCase], seed: int, share: float = 0.2) -> tupl
     Args:
         cases: labelled scans.
         seed: decides which are held out.
-        share: of the complete scans, rounded, to hold out; fewer where no patient's scans fit into what is left of
+        share: of the complete scans, rounded, to hold out (0: none); fewer where no patient's scans fit into what is left of
             it, but one patient at least as long as that is no more than half of the scans and no class's only one.
 
     Returns:
         (train, validation).
     """
     complete = [case for case in cases if case.complete]
-    if len(complete) < MINIMUM_TO_VALIDATE:
+    if share == 0 or len(complete) < MINIMUM_TO_VALIDATE:
         return list(cases), []
     patients = _choose(cases, complete, seed, share)
     validation = [case for case in complete if _patient(case) in patients]

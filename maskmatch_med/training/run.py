@@ -240,7 +240,8 @@ def split_cases(study: Study, objective: Objective, report: Report) -> Split:
         study.cache_dir,
         lambda done, total, name: report({"event": "prepare", "done": done, "total": total, "case": name}),
     )
-    labelled, validation = hold_out([case for case in cached if case.voxels], objective.config.seed)
+    config, judged = objective.config, [case for case in cached if case.voxels]
+    labelled, validation = hold_out(judged, config.seed, config.validation_share)
     if not any(max(case.voxels) > 0 for case in labelled):
         raise TrainingError(_nothing_to_learn(study, len(cases), len(labelled)))
     held = {case.group or case.name for case in validation}

@@ -48,6 +48,11 @@ def test_a_fifth_is_held_out(count, held):
     assert sorted(names(train) + names(validation)) == sorted(names(cases))
 
 
+def test_nothing_is_held_out_on_request():
+    cases = [scan(f"c{i}") for i in range(30)]
+    assert hold_out(cases, 3, share=0) == (cases, [])
+
+
 def test_the_seed_decides_alone():
     cases = [scan(f"c{i:02d}") for i in range(30)]
     _, first = hold_out(cases, 1)
