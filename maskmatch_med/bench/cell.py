@@ -74,7 +74,7 @@ def run_cell(root: Path, design: Design, cell: Cell, device: str, stop_requested
         service.predict(model, design.data, folder / "predictions", predict)
         options = service.EvaluateOptions(nsd_mm=design.nsd_mm)
         scores = service.evaluate(folder / "predictions", references_of(design.data), options, folder / "scores")
-        told = {name: metrics[name] for name in ("iterations", "seconds", "device", "memory_mib")}
+        told = {name: metrics[name] for name in ("iterations", "seconds", "device", "precision", "memory_mib")}
         write_text(folder / "result.json", json.dumps({**told, "rows": score_rows(scores)}, indent=1) + "\n")
     return True
 

@@ -53,13 +53,14 @@ def cases_csv(runs: Sequence[Run]) -> str:
     structures = list(dict.fromkeys(row["structure"] for run in runs for row in run.result["rows"]))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    trained = ["labelled", "recipe", "seed", "budget", "iterations", "seconds", "device"]
+    trained = ["labelled", "recipe", "seed", "budget", "iterations", "seconds", "device", "precision"]
     writer.writerow([*trained, "case", *METRICS, *(f"dice {name}" for name in structures)])
     for run in runs:
         cell, result = run.cell, run.result
         budget = f"{cell.amount:g} {cell.mode}"
         told = [cell.labelled, cell.variant.name, cell.seed, budget]
         told += [result[name] for name in ("iterations", "seconds", "device")]
+        told.append(result.get("precision", "full"))
         by_metric = {metric: run.by_case(metric) for metric in METRICS}
         dice = {(row["case"], row["structure"]): row["dice"] for row in result["rows"]}
         for case in by_metric["dice"]:

@@ -82,14 +82,14 @@ class Members:
         return self._mean(windows.movedim(2, 2 + row_axis).contiguous()).movedim(2 + row_axis, 2)
 
     def _mean(self, windows: Tensor) -> Tensor:
+        if self.flips == [()]:
+            return self._passed(windows)
         images = torch.cat([windows.flip([axis + 2 for axis in axes]) if axes else windows for axes in self.flips])
         outputs = torch.split(self._passed(images), windows.shape[0])
         turned = [
             out.flip([axis + 2 for axis in axes]) if axes else out
             for axes, out in zip(self.flips, outputs, strict=True)
         ]
-        if len(turned) == 1:
-            return turned[0]
         stacked = torch.stack(turned)
         logits = stacked.mean(dim=0)
         if not self.measures:
@@ -110,6 +110,8 @@ class Members:
                     raise
                 continue
             done += part.shape[0]
+        if len(outputs) == 1:
+            return outputs[0]
         return torch.cat([out.to(outputs[-1].device) for out in outputs])
 
     def _logits(self, part: Tensor) -> Tensor:

@@ -39,25 +39,37 @@ class OpenVinoEngine:
     Args:
         compiled: gives the network compiled for B windows at a time in each of so many streams, in some hundredths of a
             second.
+        tensor: OpenVINO's tensor over an array.
+        classes: K.
         network: builds the network in PyTorch, should another engine be needed.
         threads: that the streams share.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, compiled: Callable[[int, int], Any], network: Callable[[], nn.Module], threads: int = 1) -> None:
-        self._compiled, self._network, self._threads = compiled, network, threads
+    def __init__(
+        self,
+        compiled: Callable[[int, int], Any],
+        tensor: Callable[..., Any],
+        classes: int,
+        network: Callable[[], nn.Module],
+        threads: int = 1,
+    ) -> None:
+        self._compiled, self._tensor, self._classes = compiled, tensor, classes
+        self._network, self._threads = network, threads
         self._requests: dict[int, list[Any]] = {}
 
     def __call__(self, windows: Tensor) -> Tensor:
         """See :class:`maskmatch_med.inference.Engine`."""
         requests = self._requests_for(windows.shape[0])
-        shares = windows.contiguous().chunk(len(requests))
-        for request, share in zip(requests, shares, strict=True):
-            request.start_async([share.numpy()], share_inputs=True)
+        logits = torch.empty(windows.shape[0], self._classes, *windows.shape[2:])
+        shares = windows.contiguous().chunk(len(requests)), logits.chunk(len(requests))
+        for request, image, output in zip(requests, *shares, strict=True):
+            request.set_output_tensor(self._tensor(output.numpy(), shared_memory=True))  # written in place
+            request.start_async([image.numpy()], share_inputs=True)
         for request in requests:
             request.wait()
-        return torch.cat([torch.from_numpy(request.get_output_tensor(0).data) for request in requests])
+        return logits
 
     def _requests_for(self, count: int) -> list[Any]:
         if count not in self._requests:
@@ -96,7 +108,7 @@ def open_openvino(plan: Plan, weights_sha256: str, network: Callable[[], nn.Modu
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
         return core.compile_model(model, "CPU", settings)
 
-    return OpenVinoEngine(compiled, network, threads)
+    return OpenVinoEngine(compiled, openvino.Tensor, plan.classes, network, threads)
 
 
 def is_converted(plan: Plan, weights_sha256: str) -> bool:

@@ -22,6 +22,7 @@ from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.study import Study
+from maskmatch_med.training.precision import computes_in_bf16
 from maskmatch_med.version import __version__
 from maskmatch_med.volume import Array, Geometry
 
@@ -174,6 +175,8 @@ def doctor(bench: bool = False) -> list[tuple[str, str]]:
         rows.append((f"GPU {index}", f"{found.name}, {found.total_memory / gib:.1f} GiB"))
     if not torch.cuda.is_available():
         rows.append(("GPU", "none that CUDA can use; training runs on the processor"))
+    bf16 = computes_in_bf16(resolve_device("auto"))
+    rows.append(("Training", "in bfloat16, weights and losses in single precision" if bf16 else "in single precision"))
     if bench:
         from maskmatch_med.service.engine_bench import time_engines  # noqa: PLC0415 - loads what else is not needed
 

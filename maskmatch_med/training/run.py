@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from maskmatch_med.training.learnt import LearntFrom, record_learnt
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.loop import LoopParts, TrainingLoop
 from maskmatch_med.training.microscope import Microscope
+from maskmatch_med.training.precision import FABRIC, Precision, precision_of
 from maskmatch_med.training.presets import PRESETS
 from maskmatch_med.training.validation import Validator
 
@@ -136,7 +138,8 @@ def run_training(study: Study, config: TrainConfig, options: RunOptions) -> Mode
 def _train(study: Study, folder: ModelFolder, objective: Objective, options: RunOptions) -> None:
     config, plan, report = objective.config, objective.plan, options.report
     checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
-    fabric = _fabric(options.device)
+    precision = precision_of(config, options.device)
+    fabric = _fabric(options.device, precision)
     write_text(folder.plan_path, plan.model_dump_json(indent=2) + "\n")
     write_text(folder.config_path, config.model_dump_json(indent=2) + "\n")
     split = split_cases(study, objective, _prepare_report(options))
@@ -177,6 +180,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         "iterations": loop.iteration,
         "seconds": round(parts.budget.elapsed, 1),
         "device": str(fabric.device),
+        "precision": precision,
         "memory_mib": _memory_mib(fabric.device),
         "data": split.counts(),
         "scans": _ranges(study),
@@ -282,12 +286,10 @@ def _budget(config: TrainConfig, options: RunOptions, checkpoint: Checkpoint | N
     return Budget(iterations=config.iterations, seconds=minutes * 60 if minutes else None, spent=spent)
 
 
-def _fabric(device: torch.device) -> Fabric:
-    """One device; bf16 where it computes in it, else full precision."""
-    cuda = device.type == "cuda"
-    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    devices: list[int] | int = [device.index] if cuda and device.index is not None else 1
-    return Fabric(accelerator=device.type, devices=devices, precision="bf16-mixed" if bf16 else "32-true")
+def _fabric(device: torch.device, precision: Precision) -> Fabric:
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the model card tells the precision
+    devices: list[int] | int = [device.index] if device.type == "cuda" and device.index is not None else 1
+    return Fabric(accelerator=device.type, devices=devices, precision=FABRIC[precision])
 
 
 def _restore(loop: TrainingLoop, checkpoint: Checkpoint, path: Path) -> None:

@@ -66,6 +66,12 @@ def test_a_cells_settings_are_the_designs_and_its_own(design: Any) -> None:
     assert (iterations.labelled_batch, iterations.preset) == (1, "quick")
 
 
+def test_all_labelled_scans_of_a_cell_train(design: Any) -> None:
+    cell = next(design().cells())
+    assert design().config_of(cell, "cpu").validation_share == 0
+    assert design(settings={"validation_share": "0.1"}).config_of(cell, "cpu").validation_share == 0.1
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -157,10 +157,15 @@ def test_pictures_in_2d(picture_study, picture_source, tmp_path):
     assert evaluation.rows[0].dice == pytest.approx(expected)
 
 
-def test_a_2d_network_learns_a_bright_disc(picture_study, picture_source, tmp_path):
+@pytest.mark.parametrize("precision", ["full", "bf16"])
+def test_a_2d_network_learns_a_bright_disc(picture_study, picture_source, tmp_path, capfd, precision):
     """Sixty small steps are enough for a disc that is brighter than everything else: the whole way learns."""
-    learning = {"labelled_batch": 2, "unlabelled_batch": 2, "ema_decay": 0.9, "optimiser.learning_rate": 0.01}
+    learning = {"precision": precision, "labelled_batch": 2, "unlabelled_batch": 2, "ema_decay": 0.9, "optimiser.learning_rate": 0.01}
     folder = service.train(picture_study, config("supervised", 60, **learning))
+    assert "Precision" not in capfd.readouterr().err
+    assert folder.metrics()["precision"] == precision
+    assert ("cpu in bfloat16" in folder.card_path.read_text()) == (precision == "bf16")
+    assert all(values.dtype == np.float32 for values in load_file(folder.weights_path).values())
     service.predict(folder, picture_source / "test", tmp_path / "out")
     assert service.evaluate(tmp_path / "out", picture_source / "test" / "masks").mean_dice > 0.7
 
