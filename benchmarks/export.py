@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.interleaved import REPOSITORY, Timed, tell
+from maskmatch_med.inference.in_turn import in_turn
 from maskmatch_med.inference.predictor import _SLAB_NUMBERS
 from maskmatch_med.inference.slab import largest
-from maskmatch_med.inference.stream import GridRows
+from maskmatch_med.inference.stream import GridRows, NearRows
 
 SHAPE, COARSE = (192, 192, 128), (96, 96, 64)
 _ROWS_A_LAYER = 24
+_ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""As ``import maskmatch_med`` sets it for the program, where it comes before torch."""
 
 
 def main(out: Path, rounds: int, peer: Path | None) -> None:
@@ -46,7 +50,7 @@ def _row(classes: int, rounds: int, peer: Path | None) -> dict[str, Any]:
         np.save(logits, _logits(classes))
         ours, theirs = [], []
         for _ in range(rounds):
-            ours.append(_run(sys.executable, "benchmarks.export", logits, Path(scratch) / "ours.npy"))
+            ours.append(_run(sys.executable, "benchmarks.export", logits, Path(scratch) / "ours.npy", **_ASLEEP))
             if peer is not None:
                 theirs.append(_run(str(peer), "benchmarks.export_peer", logits, Path(scratch) / "peer.npy"))
         labels = np.load(Path(scratch) / "ours.npy")
@@ -75,9 +79,9 @@ def _whole(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
     return labels.to(torch.uint8).numpy()
 
 
-def _run(python: str, module: str, logits: Path, labels: Path) -> dict[str, float]:
+def _run(python: str, module: str, logits: Path, labels: Path, **variables: str) -> dict[str, float]:
     words = [python, "-m", module, str(logits), str(labels), *map(str, SHAPE)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
     done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
@@ -93,10 +97,15 @@ def export(logits: Tensor, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     labels = np.zeros(shape, dtype=np.uint8)
     grid = GridRows(finished(), classes, rows, shape)
     height = max(1, _SLAB_NUMBERS // (classes * math.prod(shape[1:])))
-    for start in range(0, shape[0], height):
-        slab = slice(start, min(start + height, shape[0]))
-        labels[slab] = largest(grid.take(slab).probabilities).numpy()
+    slabs = [slice(start, min(start + height, shape[0])) for start in range(0, shape[0], height)]
+    closed = in_turn(partial(_closed, grid.take(rows)) for rows in slabs)
+    for rows, made in zip(slabs, closed, strict=True):
+        labels[rows] = made
     return labels
+
+
+def _closed(near: NearRows) -> NDArray[np.uint8]:
+    return largest(near.slab().probabilities).numpy()
 
 
 def measured(words: list[str], work: Any) -> None:

@@ -4,10 +4,11 @@ nnU-Net comes from PyPI and stays in an environment of its own:
 
     python3.11 -m venv nnunet-env && nnunet-env/bin/pip install -c constraints.txt nnunetv2
 
-Both train on all of the same labelled scans, one after the other on the same processor with the same number of threads, for
-the same minutes of wall time. Preprocessing is left out for both: scans are prepared before either clock starts. Up to
-2 s of ours are kept back for writing the model; nnU-Net's clock stops before it writes. Validation, which nnU-Net does
-on 50 batches after every 250, is left out, and its learning rate falls by the share of the time (``nnunet_peer.py``).
+Both train on all of the same labelled scans, one after the other on the same processor with the same number of threads,
+for the same minutes of wall time. Preprocessing is left out for both: scans are prepared before either clock starts.
+Up to 2 s of ours are kept back for writing the model; nnU-Net's clock stops before it writes. Validation, which
+nnU-Net does on 50 batches after every 250, is left out, and its learning rate falls by the share of the time
+(``nnunet_peer.py``).
 Both predict with the last weights, mirror images and windows half a patch apart, and are scored by the same code.
 
 ``--small`` adds a row: nnU-Net with batch, patch, channels and strides of our plan, so that an iteration costs alike.

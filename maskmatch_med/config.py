@@ -151,7 +151,7 @@ class TrainConfig(_Section):
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     checkpoint_seconds: float = Field(default=10.0, gt=0)
     validation_share: float = Field(default=0.2, ge=0, le=0.5)
-    """Share of the completely labelled scans to hold out for validation where there are ten or more; 0 trains on all."""
+    """Share of the completely labelled scans to hold out for validation, of ten or more; 0 trains on all."""
     validation_rounds: int = Field(default=10, ge=1)
     """How many times a run scores its held-out labelled scans."""
     optimiser: OptimiserConfig = OptimiserConfig()

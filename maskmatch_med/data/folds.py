@@ -22,8 +22,9 @@ def hold_out(cases: Sequence[CachedCase], seed: int, share: float = 0.2) -> tupl
     Args:
         cases: labelled scans.
         seed: decides which are held out.
-        share: of the complete scans, rounded, to hold out (0: none); fewer where no patient's scans fit into what is left of
-            it, but one patient at least as long as that is no more than half of the scans and no class's only one.
+        share: of the complete scans, rounded, to hold out, 0 for none; fewer where no patient's scans fit into what is
+            left of it, but one patient at least as long as that is no more than half of the scans and no class's only
+            one.
 
     Returns:
         (train, validation).

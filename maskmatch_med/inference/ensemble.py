@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -16,14 +17,30 @@ from maskmatch_med.data.preprocess import GridRecord
 from maskmatch_med.inference.expected_dice import SoftOverlap
 from maskmatch_med.inference.options import Prediction, PredictOptions
 from maskmatch_med.inference.slab import Slab, entropy, largest
+from maskmatch_med.inference.stream import NearRows
 from maskmatch_med.inference.temperature import tempered
 
 _KEPT_IN_MEMORY = 2**28
 """Bytes of a map of fractions above which it is kept in a temporary file."""
 
 
+@dataclass(frozen=True, eq=False)
+class Closed:
+    """Some rows of the scan's grid when all scales have come together, on the host.
+
+    Args:
+        labels: (rows, ...) uint8.
+        doubt: (rows, ...) uncertainty in [0, 1], where it is wanted.
+        probabilities: (K, rows, ...) tempered, where anything needs them.
+    """
+
+    labels: NDArray[np.uint8]
+    doubt: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float32] | None = None
+
+
 class Ensemble:
-    """Takes the slabs of all scales, row after row, and gives the prediction in file order.
+    """Brings the rows of all scales together, row after row, and gives the prediction in file order.
 
     With several members (scales x mirror images) the uncertainty is their mutual information
     ``H(mean p) - mean H(p)``, by the chain rule the disagreement of the scales plus the mean disagreement of the mirror
@@ -60,22 +77,27 @@ class Ensemble:
         if self._probabilities is not None and box is not None:
             self._probabilities[0] = 1.0
 
-    def close(self, rows: slice, slabs: Sequence[Slab]) -> None:
-        """Take the next rows of the box: one slab a scale, (K, rows, ...)."""
+    def closed(self, near: Sequence[NearRows]) -> Closed:
+        """What the next rows of the box come to, from one part a scale; any thread may ask."""
+        slabs = [one.slab() for one in near]
         mean = slabs[0].probabilities
         if len(slabs) > 1:
-            mean = reduce(torch.add, [slab.probabilities for slab in slabs]).div_(len(slabs))
-        labels = largest(mean).numpy()
-        self._rows(self._labels)[rows] = labels
-        if self._uncertainty is not None:
-            self._rows(self._uncertainty)[rows] = self._doubt(mean, slabs)
+            mean = reduce(torch.add, [slab.probabilities.to(mean.device) for slab in slabs]).div_(len(slabs))
+        labels = largest(mean).cpu().numpy()
+        doubt = self._doubt(mean, slabs) if self._uncertainty is not None else None
         if self._probabilities is None and self._overlap is None:
-            return
-        scaled = tempered(mean.numpy(), self._options.temperature)
-        if self._probabilities is not None:
-            self._rows(self._probabilities)[:, rows] = scaled
-        if self._overlap is not None:
-            self._overlap.add(labels, scaled)
+            return Closed(labels, doubt)
+        return Closed(labels, doubt, tempered(mean.cpu().numpy(), self._options.temperature))
+
+    def keep(self, rows: slice, closed: Closed) -> None:
+        """Take rows of the box, in order."""
+        self._rows(self._labels)[rows] = closed.labels
+        if self._uncertainty is not None and closed.doubt is not None:
+            self._rows(self._uncertainty)[rows] = closed.doubt
+        if self._probabilities is not None and closed.probabilities is not None:
+            self._rows(self._probabilities)[:, rows] = closed.probabilities
+        if self._overlap is not None and closed.probabilities is not None:
+            self._overlap.add(closed.labels, closed.probabilities)
 
     def prediction(self) -> Prediction:
         """When all rows are closed."""
@@ -96,8 +118,8 @@ class Ensemble:
                 within = entropy(slab.probabilities)
                 if slab.disagreement is not None:
                     within -= slab.disagreement
-                nats -= within / len(slabs)
-        return (nats / self._log_classes).clamp(0, 1).numpy()
+                nats -= within.to(nats.device) / len(slabs)
+        return (nats / self._log_classes).clamp(0, 1).cpu().numpy()
 
 
 def _fractions(shape: Sequence[int]) -> NDArray[np.float32]:

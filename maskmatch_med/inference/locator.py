@@ -45,7 +45,7 @@ def locate(image: NDArray[np.float32], grid: ScaleGrid, members: Members, room: 
     seen = [np.zeros(n, dtype=bool) for n in (shape[0], *grid.shape[1:])]
     for start in range(0, shape[0], grid.patch[0]):
         part = slice(start, min(start + grid.patch[0], shape[0]))
-        there = (rows.take(part).probabilities[0] < 1 - _DOUBT).numpy()
+        there = (rows.take(part).slab().probabilities[0] < 1 - _DOUBT).cpu().numpy()
         axes = tuple(range(there.ndim))
         seen[0][part] = there.any(axis=axes[1:])
         for axis in axes[1:]:

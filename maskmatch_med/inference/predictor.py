@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -28,6 +29,7 @@ from maskmatch_med.data.resample import axis_orders, resampled_shape
 from maskmatch_med.inference import locator
 from maskmatch_med.inference.engines import EagerEngine, Engine
 from maskmatch_med.inference.ensemble import Ensemble
+from maskmatch_med.inference.in_turn import in_turn
 from maskmatch_med.inference.locator import Box
 from maskmatch_med.inference.members import Members, Notice
 from maskmatch_med.inference.options import Prediction, PredictOptions
@@ -101,9 +103,10 @@ class Predictor:
         grids = [self.scale_grid(grid.spacing_mm, part.shape[1:], scale, axis) for scale in self.options.scales]
         scales = [self._rows(image, one) for one in grids]
         height = max(1, _SLAB_NUMBERS // (self.members.channels * math.prod(shape[1:])))
-        for start in range(0, shape[0], height):
-            rows = slice(start, min(start + height, shape[0]))
-            ensemble.close(rows, [scale.take(rows) for scale in scales])
+        slabs = [slice(start, min(start + height, shape[0])) for start in range(0, shape[0], height)]
+        near = ([scale.take(rows) for scale in scales] for rows in slabs)
+        for rows, closed in zip(slabs, in_turn(partial(ensemble.closed, parts) for parts in near), strict=True):
+            ensemble.keep(rows, closed)
         return ensemble.prediction()
 
     @torch.inference_mode()

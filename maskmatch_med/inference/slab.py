@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """Some rows of the scan's grid, predicted at one scale, on the host.
+    """Some rows of the scan's grid, predicted at one scale.
 
     Args:
         probabilities: (K, rows, …) float32, summing to 1 over K.

@@ -149,6 +149,33 @@ def _groups(windows: Sequence[Window], size: int) -> Iterator[tuple[Window, ...]
         yield group
 
 
+@dataclass(frozen=True, eq=False)
+class NearRows:
+    """Rows of a scale's grid around some rows of the scan's, which any thread may interpolate.
+
+    Args:
+        maps: (K or K + 1, rows of the scale, *cross-section of the scale), the disagreement as last channel.
+        below: for each row of the scan's grid the row of ``maps`` at or below it.
+        weight: of the next one.
+        plane: voxels of a cross-section of the scan's grid.
+        classes: K.
+    """
+
+    maps: Tensor
+    below: NDArray[np.intp]
+    weight: NDArray[np.float32]
+    plane: tuple[int, ...]
+    classes: int
+
+    def slab(self) -> Slab:
+        """The rows on the scan's grid, where the maps lie."""
+        maps = rows_between(self.maps, self.below, self.weight)
+        if tuple(maps.shape[2:]) != self.plane:
+            mode = _LINEAR_MODE[len(self.plane)]
+            maps = torch.nn.functional.interpolate(maps.movedim(1, 0), size=self.plane, mode=mode).movedim(0, 1)
+        return Slab(maps[: self.classes], maps[self.classes] if maps.shape[0] > self.classes else None)
+
+
 class GridRows:
     """Class probabilities of one scale on the scan's grid, made as they are asked for, in order.
 
@@ -169,16 +196,11 @@ class GridRows:
         self._held: list[Tensor] = []  # probabilities from row _first on
         self._ahead: Tensor | None = None  # logits of rows that nothing has asked for yet
 
-    def take(self, rows: slice) -> Slab:
-        """Rows of the scan's grid, which must follow those taken before; on the host."""
-        first, stop = int(self._below[rows][0]), min(int(self._below[rows][-1]) + 2, self._rows)
-        near = self._maps(first, stop)
-        maps = rows_between(near, self._below[rows] - first, self._weight[rows])
-        if tuple(maps.shape[2:]) != self._shape[1:]:
-            mode = _LINEAR_MODE[len(self._shape) - 1]
-            maps = torch.nn.functional.interpolate(maps.movedim(1, 0), size=self._shape[1:], mode=mode).movedim(0, 1)
-        maps = maps.cpu()
-        return Slab(maps[: self._classes], maps[self._classes] if maps.shape[0] > self._classes else None)
+    def take(self, rows: slice) -> NearRows:
+        """What rows of the scan's grid are made of, which must follow those taken before."""
+        below, weight = self._below[rows], self._weight[rows]
+        first, stop = int(below[0]), min(int(below[-1]) + 2, self._rows)
+        return NearRows(self._maps(first, stop), below - first, weight, self._shape[1:], self._classes)
 
     def _maps(self, first: int, stop: int) -> Tensor:
         """Rows ``first`` to ``stop`` of the scale's grid as probabilities; those before are let go."""
@@ -190,9 +212,13 @@ class GridRows:
             part = self._as_maps(ahead[:, : stop - at])
             at += part.shape[1]
             self._ahead = ahead[:, part.shape[1] :] if part.shape[1] < ahead.shape[1] else None
-            self._held.append(part)
-        rows = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=1)
-        return rows[:, first - self._first : stop - self._first]
+            self._held = [held.to(part.device) for held in self._held] + [part]
+        near, at = list[Tensor](), self._first
+        for part in self._held:
+            rows = part[:, max(0, first - at) : max(0, stop - at)]
+            near += [rows] if rows.shape[1] else []
+            at += part.shape[1]
+        return near[0] if len(near) == 1 else torch.cat(near, dim=1)
 
     def _as_maps(self, logits: Tensor) -> Tensor:
         maps = logits[: self._classes].softmax(dim=0)

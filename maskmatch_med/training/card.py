@@ -44,7 +44,7 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
         quality = "No labelled scan was held out (fewer than ten), so this card states no accuracy. Measure it with\n"
         quality += "`maskmatch predict` and `maskmatch evaluate` on scans that the training has not seen."
     short = ". **Too few to expect anything useful**" if _is_short(config, metrics) else ""
-    bf16 = " in bfloat16" if metrics.get("precision") == "bf16" else ""
+    device = metrics["device"] + (" in bfloat16" if metrics.get("precision") == "bf16" else "")
     data, minutes = metrics["data"], metrics["seconds"] / 60
     return f"""# {name}
 
@@ -54,7 +54,7 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
 - Input: {", ".join(plan.channel_names)}; resampled to {_joined(plan.spacing_mm, " × ")} mm
 - Made with: maskmatch-med {__version__}, method `{config.method}`, preset `{config.preset}`, seed {config.seed}
 - Network: U-Net, features {_joined(plan.network.features, "–")}, patch {_joined(plan.patch_vox, " × ")} voxels
-- Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {metrics["device"]}{bf16}{_ending(metrics)}{short}
+- Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {device}{_ending(metrics)}{short}
 - Data: {data["labelled"]} labelled scans ({data["partial"]} of them in part), {data["unlabelled"]} without a label,
   {data["validation"]} held out for validation
 - Scans: median shape {_joined(plan.median_shape_vox, " × ")} voxels at that spacing{_scans(plan, metrics)}

@@ -27,7 +27,7 @@ def computes_in_bf16(device: torch.device) -> bool:
     slowly than it computes in single precision.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     units = torch.cpu.get_capabilities()

@@ -160,7 +160,8 @@ def test_pictures_in_2d(picture_study, picture_source, tmp_path):
 @pytest.mark.parametrize("precision", ["full", "bf16"])
 def test_a_2d_network_learns_a_bright_disc(picture_study, picture_source, tmp_path, capfd, precision):
     """Sixty small steps are enough for a disc that is brighter than everything else: the whole way learns."""
-    learning = {"precision": precision, "labelled_batch": 2, "unlabelled_batch": 2, "ema_decay": 0.9, "optimiser.learning_rate": 0.01}
+    learning = {"labelled_batch": 2, "unlabelled_batch": 2, "ema_decay": 0.9, "optimiser.learning_rate": 0.01}
+    learning |= {"precision": precision}
     folder = service.train(picture_study, config("supervised", 60, **learning))
     assert "Precision" not in capfd.readouterr().err
     assert folder.metrics()["precision"] == precision

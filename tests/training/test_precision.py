@@ -16,9 +16,16 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("units", "native"),
-    [({"avx512_bf16": True}, True), ({"amx_bf16": True, "avx512_bf16": False}, True), ({"avx512_f": True}, False), ({}, False)],
+    [
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True, "avx512_bf16": False}, True),
+        ({"avx512_f": True}, False),
+        ({}, False),
+    ],
 )
-def test_a_processor_computes_in_bf16_where_it_has_units(monkeypatch: Any, units: dict[str, bool], native: bool) -> None:
+def test_a_processor_computes_in_bf16_where_it_has_units(
+    monkeypatch: Any, units: dict[str, bool], native: bool
+) -> None:
     monkeypatch.setattr(precision.torch.cpu, "get_capabilities", lambda: units)
     assert computes_in_bf16(CPU) is native
     assert precision_of(TrainConfig(), CPU) == ("bf16" if native else "full")
