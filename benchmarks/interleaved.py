@@ -52,10 +52,18 @@ class Timed:
         }
 
 
-def interleave(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> Timed:
-    """Run both once unmeasured, then in turns; who begins changes with every round."""
-    ours()
-    peer()
+def interleave(ours: Callable[[], object], peer: Callable[[], object], rounds: int, *, warm: bool = False) -> Timed:
+    """Run both in turns; who begins changes with every round.
+
+    Args:
+        ours: our way.
+        peer: the other.
+        rounds: of both.
+        warm: both have run before; else each runs once unmeasured.
+    """
+    if not warm:
+        ours()
+        peer()
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
     for number in range(rounds):
         pair = [("ours", ours), ("peer", peer)]

@@ -19,7 +19,8 @@ from maskmatch_med.data.sampling import PatchSampler
 from maskmatch_med.methods import RECIPES, EMATeacher, Objective, parse_recipe
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
-from maskmatch_med.training.run import sampling_options
+from maskmatch_med.training.precision import precision_of
+from maskmatch_med.training.run import fabric_of, sampling_options
 
 ROUNDS = 7
 
@@ -34,9 +35,11 @@ class Timed:
         loose = [case for case in cases if not case.voxels]
         self.sampler = PatchSampler(labelled, loose, sampling_options(self.objective))
         torch.manual_seed(0)
-        self.student = self.objective.build_student().train()
-        self.teacher = EMATeacher(self.student, 0.99)
-        self.optimiser = torch.optim.AdamW(self.student.parameters())
+        student, device = self.objective.build_student().train(), torch.device("cpu")
+        self.teacher = EMATeacher(student, 0.99)
+        self.fabric = fabric_of(device, precision_of(self.objective.config, device))
+        self.ask_teacher = self.fabric.setup_module(self.teacher.network)
+        self.student, self.optimiser = self.fabric.setup(student, torch.optim.AdamW(student.parameters()))
         self.objective.reliability.counts += 1
         self.seconds: list[float] = []
 
@@ -45,11 +48,11 @@ class Timed:
         began = time.perf_counter()
         generator = torch.Generator().manual_seed(iteration)
         batch = self.sampler.batch(iteration)
-        losses = self.objective.step(self.student, self.teacher.network, batch, generator, 0.95)
+        losses = self.objective.step(self.student, self.ask_teacher, batch, generator, 0.95)
         self.optimiser.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        self.fabric.backward(losses.total)
         self.optimiser.step()
-        self.teacher.update(self.student, iteration)
+        self.teacher.update(self.student.module, iteration)
         self.seconds.append(time.perf_counter() - began)
 
 

@@ -1,10 +1,11 @@
 """Training samples a second against MONAI's tutorial pipeline, in turns on the same generated scans.
 
 Ours: supervised steps of the training loop's parts (cached scans, crops cut ahead in a thread, views of the whole
-batch, network in channels-last layout). MONAI's, after its spleen tutorial: ``CacheDataset`` of the same preprocessed
-scans, ``RandCropByPosNegLabeld`` and the transforms that match our views, ``DataLoader``, the same network as MONAI
-builds it, ``DiceCELoss``, AdamW. Both without deep supervision, one loader thread or process at most. ``data_share`` is
-what a step of ours waits for its crops.
+batch, network in channels-last layout, in the precision that training takes here). MONAI's, after its spleen tutorial:
+``CacheDataset`` of the same preprocessed scans, ``RandCropByPosNegLabeld`` and the transforms that match our views,
+``DataLoader``, the same network as MONAI builds it, ``DiceCELoss``, AdamW, in single precision, as the tutorial does on
+a processor. Both without deep supervision, one loader thread or process at most. ``data_share`` is what a step of ours
+waits for its crops.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
 from maskmatch_med.training.clock import StepClock
-from maskmatch_med.training.run import sampling_options
+from maskmatch_med.training.precision import precision_of
+from maskmatch_med.training.run import fabric_of, sampling_options
 
 STEPS = 6
 
@@ -66,6 +68,7 @@ def main(out: Path, rounds: int) -> None:
     row = {
         "patch": "x".join(map(str, plan.patch_vox)),
         "batch": plan.batch_size,
+        "precision": ours.precision,
         "ours_samples_s": round(samples / found["ours_s"], 3),
         "peer_samples_s": round(samples / found["peer_s"], 3),
         **found,
@@ -80,9 +83,12 @@ class _Ours:
     def __init__(self, cases: list[CachedCase], plan: Plan) -> None:
         torch.manual_seed(0)
         self._objective = Objective(parse_recipe("supervised"), plan, TrainConfig(method="supervised"))
-        self._student = self._objective.build_student().train()
-        self._teacher = EMATeacher(self._student, 0.99)
-        self._optimiser = torch.optim.AdamW(self._student.parameters(), lr=1e-3)
+        student = self._objective.build_student().train()
+        self._teacher = EMATeacher(student, 0.99)
+        self.precision = precision_of(self._objective.config, torch.device("cpu"))
+        self._fabric = fabric_of(torch.device("cpu"), self.precision)
+        self._ask_teacher = self._fabric.setup_module(self._teacher.network)
+        self._student, self._optimiser = self._fabric.setup(student, torch.optim.AdamW(student.parameters(), lr=1e-3))
         self._crops = Prefetcher(PatchSampler(cases, [], sampling_options(self._objective)), 0)
         self.clock, self._step = StepClock(), 0
 
@@ -99,12 +105,12 @@ class _Ours:
             batch = self._crops.next()
             self.clock.lap("data")
             generator = torch.Generator().manual_seed(self._step)
-            losses = self._objective.step(self._student, self._teacher.network, batch, generator, 0.1)
+            losses = self._objective.step(self._student, self._ask_teacher, batch, generator, 0.1)
             self._optimiser.zero_grad(set_to_none=True)
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            self._fabric.backward(losses.total)
             torch.nn.utils.clip_grad_norm_(self._student.parameters(), 12.0)
             self._optimiser.step()
-            self._teacher.update(self._student, self._step)
+            self._teacher.update(self._student.module, self._step)
             self._step += 1
             self.clock.lap("compute")
 

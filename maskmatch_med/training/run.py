@@ -139,7 +139,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
     config, plan, report = objective.config, objective.plan, options.report
     checkpoint = Checkpoint.load(folder.state_path) if folder.state_path.exists() else None
     precision = precision_of(config, options.device)
-    fabric = _fabric(options.device, precision)
+    fabric = fabric_of(options.device, precision)
     write_text(folder.plan_path, plan.model_dump_json(indent=2) + "\n")
     write_text(folder.config_path, config.model_dump_json(indent=2) + "\n")
     split = split_cases(study, objective, _prepare_report(options))
@@ -286,7 +286,8 @@ def _budget(config: TrainConfig, options: RunOptions, checkpoint: Checkpoint | N
     return Budget(iterations=config.iterations, seconds=minutes * 60 if minutes else None, spent=spent)
 
 
-def _fabric(device: torch.device, precision: Precision) -> Fabric:
+def fabric_of(device: torch.device, precision: Precision) -> Fabric:
+    """One device, in which what it sets up computes in a precision."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the model card tells the precision
     devices: list[int] | int = [device.index] if device.type == "cuda" and device.index is not None else 1
     return Fabric(accelerator=device.type, devices=devices, precision=FABRIC[precision])
