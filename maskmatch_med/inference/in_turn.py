@@ -1,4 +1,4 @@
-"""Pieces of work on as many threads as PyTorch has, each thread computing alone, results in the order of the pieces.
+"""Pieces of work on a few threads, each computing alone, results in the order of the pieces.
 
 PyTorch's own threads share every single operation and meet at its end. On arrays as small as a slab that costs more
 than it saves, above all where other work runs too.
@@ -15,6 +15,8 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+_MOST_THREADS = 4
+"""So that what the threads hold stays small on a machine of many cores; PyTorch's own setting if that is fewer."""
 _PENDING_A_THREAD = 2
 
 
@@ -27,7 +29,7 @@ def in_turn(pieces: Iterable[Callable[[], T]]) -> Iterator[T]:
     Yields:
         what each piece returns, in order.
     """
-    threads = torch.get_num_threads()
+    threads = min(torch.get_num_threads(), _MOST_THREADS)
     pending: deque[Future[T]] = deque()
     with _alone(threads) as pool:
         for piece in pieces:
@@ -52,7 +54,8 @@ def _alone(threads: int) -> ThreadPoolExecutor:
         torch.set_num_threads(1)
         all_there.wait()
 
+    ours = torch.get_num_threads()
     for started in [pool.submit(begin) for _ in range(threads)]:
         started.result()
-    torch.set_num_threads(threads)  # the setting is the thread's, but new threads take the last one that was made
+    torch.set_num_threads(ours)  # the setting is the thread's, but new threads take the last one that was made
     return pool

@@ -41,7 +41,7 @@ from maskmatch_med.volume import Volume
 _SHARE_OF_FREE_MEMORY = 0.5
 _FEW_WINDOWS = 9
 """A scan of fewer is predicted as it is: a coarse look first would cost more than it saves."""
-_SLAB_NUMBERS = 2**20
+_SLAB_NUMBERS = 2**19
 """Probabilities in the rows that are closed together."""
 
 
