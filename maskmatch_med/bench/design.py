@@ -65,26 +65,33 @@ class LabelBudget(_Record):
 
     Args:
         scans: how many.
-        slices: painted slices of each; all where not given.
+        slices: painted slices of each that show a structure; all slices where not given.
+        empty: slices of each that show none and are marked complete besides.
     """
 
     scans: int
     slices: int | None = None
+    empty: int = 0
 
     @classmethod
     def parse(cls, text: str) -> LabelBudget:
-        """Read ``5``, or ``5x3`` for 3 slices in each of 5 scans.
+        """Read ``5``, ``5x3`` for 3 slices in each of 5 scans, or ``5x3+2`` for 2 empty ones besides.
 
         Raises:
             InputError: it is neither.
         """
-        found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text.strip())
+        found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*)(?:\+([1-9]\d*))?)?", text.strip())
         if not found:
-            raise InputError(f"--labelled takes numbers of scans such as 5, or 5x3 for 3 slices of each, got {text!r}")
-        return cls(scans=int(found[1]), slices=int(found[2]) if found[2] else None)
+            raise InputError(
+                "--labelled takes numbers of scans such as 5, 5x3 for 3 slices of each, or 5x3+2 for 2 empty slices "
+                f"besides, got {text!r}"
+            )
+        return cls(scans=int(found[1]), slices=int(found[2]) if found[2] else None, empty=int(found[3] or 0))
 
     def __str__(self) -> str:
-        return str(self.scans) if self.slices is None else f"{self.scans}x{self.slices}"
+        if self.slices is None:
+            return str(self.scans)
+        return f"{self.scans}x{self.slices}" + (f"+{self.empty}" if self.empty else "")
 
 
 @dataclass(frozen=True)

@@ -34,40 +34,48 @@ def prepare_study(root: Path, design: Design, labelled: LabelBudget, progress: C
     options = service.ImportOptions(splits=design.splits, labelled=labelled.scans, link=True)
     service.import_scans(design.data, path, options, progress)
     if labelled.slices is not None:
-        _keep_slices(Study.open(path), labelled.slices)
+        _keep_slices(Study.open(path), labelled.slices, labelled.empty)
     service.plan_study(path, design.preset, "auto", design.plan)
     (path / READY).touch()
     return path
 
 
-def _keep_slices(study: Study, count: int) -> None:
+def _keep_slices(study: Study, count: int, empty: int) -> None:
     """Leave a few slices of each label judged, as somebody would who painted only those."""
     for case in study.labelled_cases():
         label = case.read_label()
         if label is not None and case.judged == "complete":
-            labels = np.asarray(label.array)
+            spacing = read_geometry(case.image_paths[0]).spacing_mm
             study.add_label(
-                case.name, painted_slices(labels, count, read_geometry(case.image_paths[0]).spacing_mm), source="import"
+                case.name, painted_slices(np.asarray(label.array), count, spacing, empty=empty), source="import"
             )
 
 
-def painted_slices(labels: NDArray[np.uint8], count: int, spacing_mm: tuple[float, ...]) -> NDArray[np.uint8]:
+def painted_slices(
+    labels: NDArray[np.uint8], count: int, spacing_mm: tuple[float, ...], *, empty: int = 0
+) -> NDArray[np.uint8]:
     """The same label with only ``count`` slices judged, evenly among those that show a structure.
 
     Args:
         labels: (X, Y, Z) complete.
         count: how many.
         spacing_mm: slices lie across the coarsest axis, the last of equals.
+        empty: how many more, evenly among those that show none.
 
     Returns:
-        (X, Y, Z); 255 outside the slices. Every slice stays where there are no more than ``count`` with a structure.
+        (X, Y, Z); 255 outside the slices. Of fewer slices than asked for every one stays.
     """
     axis = max(range(3), key=lambda a: (round(spacing_mm[a], 3), a))
-    shown = np.flatnonzero((labels > 0).any(tuple(a for a in range(3) if a != axis)))
-    places = ((np.arange(count) + 0.5) * len(shown) / count).astype(int)
-    chosen = shown[np.unique(places)] if len(shown) > count else shown
+    shows = (labels > 0).any(tuple(a for a in range(3) if a != axis))
+    chosen = np.concatenate([_evenly(np.flatnonzero(shows), count), _evenly(np.flatnonzero(~shows), empty)])
     out = np.full_like(labels, UNJUDGED)
     where: list[slice | NDArray[np.intp]] = [slice(None)] * 3
     where[axis] = chosen
     out[tuple(where)] = labels[tuple(where)]
     return out
+
+
+def _evenly(slices: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    if len(slices) <= count:
+        return slices
+    return slices[((np.arange(count) + 0.5) * len(slices) / count).astype(int)]

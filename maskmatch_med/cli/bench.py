@@ -23,7 +23,10 @@ def bench(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="nnU-Net or MSD dataset, study, or folder of scans.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The benchmark's folder; the same command goes on in it.")],
     splits: Annotated[Path, typer.Option(help="JSON with label_order and test.")],
-    labelled: Annotated[str, typer.Option(help="Label counts: 5,10 or 5x3 for 3 slices in each of 5 scans.")] = "5",
+    labelled: Annotated[
+        str,
+        typer.Option(help="Label counts: 5,10 or 5x3 for 3 slices in each of 5 scans, 5x3+2 for 2 empty ones besides."),
+    ] = "5",
     recipes: Annotated[str, typer.Option(help="Recipes, separated by commas.")] = "supervised,fixmatch,maskmatch",
     variant: Annotated[
         list[str] | None, typer.Option(help="One more row: name=recipe;key=value;… with settings of its own.")

@@ -88,7 +88,7 @@ def test_a_recipe_that_cannot_be_run_is_refused(text: str, words: list[str]) -> 
     assert all(word in str(caught.value) for word in words)
 
 
-@pytest.mark.parametrize("text", ["0", "5x", "x3", "five", "", "5x0", "-1"])
+@pytest.mark.parametrize("text", ["0", "5x", "x3", "five", "", "5x0", "-1", "5+2", "5x3+0", "5x3+"])
 def test_a_label_count_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="--labelled takes numbers of scans"):
         LabelBudget.parse(text)
@@ -143,5 +143,8 @@ def test_painted_slices_lie_among_those_with_a_structure() -> None:
     assert (np.delete(kept, judged, 2) == 255).all()
     across_first = painted_slices(labels, 1, (3.0, 1.0, 1.0))
     assert np.flatnonzero((across_first != 255).any((1, 2))).size == 1
+    ends = painted_slices(labels, 3, (1.0, 1.0, 1.0), empty=2)
+    assert np.flatnonzero((ends != 255).any((0, 1))).tolist() == [2, 6, 9, 12, 17]
+    assert not ends[..., [2, 17]].any()
     few = painted_slices(labels, 50, (1.0, 1.0, 1.0))
     assert np.flatnonzero((few != 255).any((0, 1))).tolist() == list(range(5, 14))
