@@ -78,4 +78,5 @@ def painted_slices(
 def _evenly(slices: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     if len(slices) <= count:
         return slices
-    return slices[((np.arange(count) + 0.5) * len(slices) / count).astype(int)]
+    places = ((np.arange(count) + 0.5) * len(slices) / count).astype(int)
+    return np.take(slices, places)
