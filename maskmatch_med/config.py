@@ -49,7 +49,8 @@ class MaskingConfig(_Section):
 
     ratio: float = Field(default=0.7, gt=0, lt=1)
     patch_mm: float | None = Field(default=None, gt=0)
-    """Edge of a mask patch; by default an eighth (3D) or a sixteenth (2D) of the training patch's shortest edge."""
+    """Edge of a mask patch; by default an eighth (3D) or a sixteenth (2D) of the training patch's shortest edge, but no
+    more than a quarter of the diameter of a structure's piece."""
     exact_count: bool = True
     """Hide exactly ``round(ratio * patches)`` patches instead of one Bernoulli draw each."""
 

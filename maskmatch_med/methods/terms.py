@@ -215,7 +215,8 @@ class _PatchMask:
 
     def __init__(self, plan: Plan, config: TrainConfig) -> None:
         self.masking = config.masking
-        patch_mm = config.masking.patch_mm or default_patch_mm(plan.patch_vox, plan.spacing_mm)
+        edge = default_patch_mm(plan.patch_vox, plan.spacing_mm, plan.piece_mm)
+        patch_mm = config.masking.patch_mm or edge
         self.patch_vox = mask_patch_vox(patch_mm, plan.spacing_mm, plan.patch_vox)
 
     def __call__(self, image: Tensor, generator: Generator) -> Tensor:

@@ -23,6 +23,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ("Target spacing", f"{_times(plan.spacing_mm)} mm"),
         ("Median scan", f"{_times(plan.median_shape_vox)} voxels"),
         ("Labelled structures", f"{_times(extent)} voxels" if extent else "nothing labelled yet"),
+        *([("A piece of them", f"{plan.piece_mm:.3g} mm in diameter")] if plan.piece_mm else []),
         ("Patch", f"{_times(plan.patch_vox)} voxels, {plan.batch_size} a batch"),
         ("Network", f"U-Net, {len(plan.network.features)} stages, features {_times(plan.network.features, ', ')}"),
         ("Mirrored axes", _times(plan.mirror_axes, ", ") or "none"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from skimage import measure
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.labels import UNJUDGED, LabelMap
@@ -43,8 +44,9 @@ class ChannelStatistics(_Frozen):
 class Fingerprint(_Frozen):
     """What the data of a study look like.
 
-    ``scans`` are those of all images, labelled or not. ``foreground`` has one entry a channel and ``extents_mm`` one a
-    case with foreground (bounding box of all structures, canonical axes); both are empty where nothing is labelled.
+    ``scans`` are those of all images, labelled or not. ``foreground`` has one entry a channel, ``extents_mm`` one a
+    case with foreground (bounding box of all structures, canonical axes), and ``pieces_mm`` one as well (median
+    diameter of their connected pieces); all are empty where nothing is labelled.
     """
 
     channel_names: tuple[str, ...]
@@ -56,6 +58,7 @@ class Fingerprint(_Frozen):
     scans: tuple[ScanFingerprint, ...]
     foreground: tuple[ChannelStatistics, ...] = ()
     extents_mm: tuple[tuple[float, float, float], ...] = ()
+    pieces_mm: tuple[float, ...] = ()
 
     @property
     def spatial_dims(self) -> Literal[2, 3]:
@@ -88,10 +91,12 @@ def fingerprint(study: Study) -> Fingerprint:
     labelled = [case for case in cases if case.judged != "none"]
     samples: list[NDArray[np.float32]] = []
     extents: list[tuple[float, float, float]] = []
+    pieces: list[float] = []
     for case in labelled:
         label = case.read_label()
         if label is not None and foreground_mask(label.array).any():
             extents.append(_extent_mm(label))
+            pieces.append(piece_mm(label))
             samples.append(_foreground_sample(case, label))
     return Fingerprint(
         channel_names=tuple(study.channel_names),
@@ -102,6 +107,7 @@ def fingerprint(study: Study) -> Fingerprint:
         scans=tuple(_scan(case) for case in cases),
         foreground=_statistics(samples),
         extents_mm=tuple(extents),
+        pieces_mm=tuple(pieces),
     )
 
 
@@ -123,6 +129,25 @@ def _extent_mm(label: LabelMap) -> tuple[float, float, float]:
     spacing = orientation.target.spacing_mm
     edges = [float(np.ptp(index) + 1) * size for index, size in zip(where, spacing, strict=True)]
     return edges[0], edges[1], edges[2]
+
+
+def piece_mm(label: LabelMap) -> float:
+    """Median diameter in mm of the connected pieces of all structures: that of a ball, or in 2D a disc, of their size.
+
+    Pieces below a hundredth of the largest of their structure are left out: single voxels say nothing of its size.
+    """
+    labels, spacing = label.array, np.array(label.geometry.spacing_mm)
+    sizes: list[NDArray[np.int64]] = []
+    for value in np.unique(labels[foreground_mask(labels)]):
+        inside = labels == value
+        box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(inside))
+        found = np.bincount(measure.label(inside[box], connectivity=1).ravel())[1:]
+        sizes.append(found[found >= 0.01 * found.max()])
+    flat = min(labels.shape) == 1
+    voxel = float(np.prod(spacing[np.array(labels.shape) > 1])) if flat else float(np.prod(spacing))
+    volume = np.concatenate(sizes) * voxel
+    diameters = 2 * np.sqrt(volume / np.pi) if flat else np.cbrt(6 * volume / np.pi)
+    return float(np.median(diameters))
 
 
 def _foreground_sample(case: Case, label: LabelMap) -> NDArray[np.float32]:

@@ -18,10 +18,20 @@ def mask_patch_vox(patch_mm: float, spacing_mm: Sequence[float], shape: Sequence
     return tuple(min(n, max(1, round(patch_mm / s))) for s, n in zip(spacing_mm, shape, strict=True))
 
 
-def default_patch_mm(patch_vox: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    """An eighth of the training patch's shortest edge in 3D [ours], a sixteenth in 2D [fork: 32 of 513 pixels]."""
+def default_patch_mm(patch_vox: Sequence[int], spacing_mm: Sequence[float], piece_mm: float = 0.0) -> float:
+    """An eighth of the training patch's shortest edge in 3D [ours], a sixteenth in 2D [fork: 32 of 513 pixels].
+
+    [ours] At most a quarter of a structure's diameter: what is hidden can be told from what is left of the same
+    structure, and not of it alone that others of its kind lie somewhere.
+
+    Args:
+        patch_vox: voxels of the training patch.
+        spacing_mm: of its voxels.
+        piece_mm: diameter of a connected piece of a structure; 0 where it is not known.
+    """
     shortest = min(n * s for n, s in zip(patch_vox, spacing_mm, strict=True))
-    return shortest / (8 if len(patch_vox) == 3 else 16)
+    edge = shortest / (8 if len(patch_vox) == 3 else 16)
+    return min(edge, piece_mm / 4) if piece_mm else edge
 
 
 def draw_patch_mask(

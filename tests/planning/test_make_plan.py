@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,7 @@ def test_fingerprint_measures_all_headers_and_labelled_intensities(tmp_path: Pat
     assert (found.labelled, found.unlabelled, found.spatial_dims) == (1, 1, 3)
     assert [scan.shape_vox for scan in found.scans] == [(8, 6, 7), (5, 7, 8)]
     assert found.scans[0].spacing_mm == pytest.approx((3.0, 1.0, 2.0))
+    assert found.pieces_mm == (pytest.approx(0.5 * (math.cbrt(6 * 23 * 6 / math.pi) + math.cbrt(6 * 6 / math.pi))),)
     assert found.extents_mm == (pytest.approx((4 * 3.0, 2 * 1.0, 3 * 2.0)),)
     inside = data[0:2, 0:3, 0:4].ravel()[1:].astype(np.float64)
     assert found.foreground[0].mean == pytest.approx(inside.mean())

@@ -92,6 +92,8 @@ def test_default_edge() -> None:
     assert default_patch_mm((512, 640), (1.0, 1.0)) == 32
     assert default_patch_mm((112, 112, 80), (1.0, 1.0, 1.0)) == 10
     assert default_patch_mm((64, 64, 16), (1.0, 1.0, 3.0)) == 6
+    assert default_patch_mm((512, 640), (1.0, 1.0), piece_mm=20) == 5
+    assert default_patch_mm((112, 112, 80), (1.0, 1.0, 1.0), piece_mm=60) == 10
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (6, 4, 5)])
