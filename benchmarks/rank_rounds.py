@@ -141,8 +141,10 @@ class Simulation(BaseModel):
 
     def config(self, seed: int) -> TrainConfig:
         """The settings of a training; all its labelled scans train, as in `maskmatch bench`."""
-        config = TrainConfig(method="supervised", preset=self.preset, seed=seed, device=self.device)
-        return config.override({"validation_share": 0.0, **self.settings, "iterations": self.iterations})
+        config = TrainConfig(
+            method="supervised", preset=self.preset, seed=seed, device=self.device, validation_share=0.0
+        )
+        return config.override({**self.settings, "iterations": self.iterations})
 
 
 def result_path(root: Path, this: Round) -> Path:

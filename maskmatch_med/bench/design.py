@@ -180,8 +180,8 @@ class Design(_Record):
 
     def config_of(self, cell: Cell, device: str) -> TrainConfig:
         """The settings of one training; all its labelled scans train, for others are there to score on."""
-        every = TrainConfig(method=cell.variant.method, preset=self.preset, seed=cell.seed, device=device)
-        base = every.override({"validation_share": 0.0})
+        method, seed = cell.variant.method, cell.seed
+        base = TrainConfig(method=method, preset=self.preset, seed=seed, device=device, validation_share=0.0)
         amount = int(cell.amount) if cell.mode == "iterations" else cell.amount
         return base.override({**self.settings, **cell.variant.settings, cell.mode: amount})
 

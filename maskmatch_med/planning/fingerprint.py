@@ -45,8 +45,8 @@ class Fingerprint(_Frozen):
     """What the data of a study look like.
 
     ``scans`` are those of all images, labelled or not. ``foreground`` has one entry a channel, ``extents_mm`` one a
-    case with foreground (bounding box of all structures, canonical axes), and ``pieces_mm`` one as well (median
-    diameter of their connected pieces); all are empty where nothing is labelled.
+    case with foreground (bounding box of all structures, canonical axes); ``pieces_mm`` has one a complete case with
+    foreground (median diameter of the structures' connected pieces). All are empty where nothing is labelled.
     """
 
     channel_names: tuple[str, ...]
@@ -96,7 +96,8 @@ def fingerprint(study: Study) -> Fingerprint:
         label = case.read_label()
         if label is not None and foreground_mask(label.array).any():
             extents.append(_extent_mm(label))
-            pieces.append(piece_mm(label))
+            if not (label.array == UNJUDGED).any():  # what was not judged cuts a structure into pieces
+                pieces.append(_piece_mm(label))
             samples.append(_foreground_sample(case, label))
     return Fingerprint(
         channel_names=tuple(study.channel_names),
@@ -131,7 +132,7 @@ def _extent_mm(label: LabelMap) -> tuple[float, float, float]:
     return edges[0], edges[1], edges[2]
 
 
-def piece_mm(label: LabelMap) -> float:
+def _piece_mm(label: LabelMap) -> float:
     """Median diameter in mm of the connected pieces of all structures: that of a ball, or in 2D a disc, of their size.
 
     Pieces below a hundredth of the largest of their structure are left out: single voxels say nothing of its size.

@@ -97,7 +97,7 @@ class Plan(_Frozen):
     foreground_extent_vox: tuple[_Count, ...] = ()
     """Median bounding box of the labelled structures at ``spacing_mm``; empty where nothing is labelled."""
     piece_mm: float = Field(default=0.0, ge=0)
-    """Median diameter of a connected piece of a structure, that of a ball or disc of its size; 0 without labels."""
+    """Median diameter of a connected piece of a structure, that of a ball or disc of its size; 0 unknown."""
     training_memory_gib: float = Field(default=0.0, ge=0)
     seconds_per_iteration: float = Field(default=0.0, ge=0)
 

@@ -308,7 +308,11 @@ def test_fingerprint_measures_all_headers_and_labelled_intensities(tmp_path: Pat
     assert (found.labelled, found.unlabelled, found.spatial_dims) == (1, 1, 3)
     assert [scan.shape_vox for scan in found.scans] == [(8, 6, 7), (5, 7, 8)]
     assert found.scans[0].spacing_mm == pytest.approx((3.0, 1.0, 2.0))
-    assert found.pieces_mm == (pytest.approx(0.5 * (math.cbrt(6 * 23 * 6 / math.pi) + math.cbrt(6 * 6 / math.pi))),)
+    assert found.pieces_mm == ()  # the label is not complete
+    whole = LabelMap(np.where(labels == 255, 0, labels).astype(np.uint8), geometry)
+    complete = fingerprint(FakeStudy([FakeCase((tmp_path / "a.nii.gz",), volume, whole)]))  # type: ignore[arg-type]
+    ball, voxel = (math.cbrt(6 * count * 6.0 / math.pi) for count in (23, 1))
+    assert complete.pieces_mm == (pytest.approx((ball + voxel) / 2),)
     assert found.extents_mm == (pytest.approx((4 * 3.0, 2 * 1.0, 3 * 2.0)),)
     inside = data[0:2, 0:3, 0:4].ravel()[1:].astype(np.float64)
     assert found.foreground[0].mean == pytest.approx(inside.mean())
