@@ -140,7 +140,7 @@ class TrainConfig(_Section):
     device: str = "auto"
     precision: Literal["auto", "full", "bf16"] = "auto"
     """Of the networks while training: bf16 computes convolutions in bfloat16 and keeps weights and losses in single
-    precision; auto does so where the device has units for it."""
+    precision; auto does so where the device is faster for it."""
     start_from: str | None = None
     """A model folder whose plan and weights to begin with; kept for a resume before the first state."""
     labelled_batch: int | None = Field(default=None, ge=1)

@@ -9,28 +9,40 @@ import torch
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.training import precision
-from maskmatch_med.training.precision import computes_in_bf16, precision_of
+from maskmatch_med.training.precision import bf16_speed_up, computes_in_bf16, precision_of
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("units", "native"),
+    ("units", "speed_up", "chosen"),
     [
-        ({"avx512_bf16": True}, True),
-        ({"amx_bf16": True, "avx512_bf16": False}, True),
-        ({"avx512_f": True}, False),
-        ({}, False),
+        ({"avx512_bf16": True}, 1.8, True),
+        ({"amx_bf16": True, "avx512_bf16": False}, 6.0, True),
+        ({"avx512_bf16": True}, 0.6, False),
+        ({"avx512_bf16": True}, 1.1, False),
+        ({"avx512_f": True}, 1.8, False),
+        ({}, 1.8, False),
     ],
 )
-def test_a_processor_computes_in_bf16_where_it_has_units(
-    monkeypatch: Any, units: dict[str, bool], native: bool
+def test_a_processor_computes_in_bf16_where_its_units_are_faster(
+    monkeypatch: Any, units: dict[str, bool], speed_up: float, chosen: bool
 ) -> None:
     monkeypatch.setattr(precision.torch.cpu, "get_capabilities", lambda: units)
-    assert computes_in_bf16(CPU) is native
-    assert precision_of(TrainConfig(), CPU) == ("bf16" if native else "full")
+    monkeypatch.setattr(precision, "bf16_speed_up", lambda: speed_up)
+    assert computes_in_bf16(CPU) is chosen
+    assert precision_of(TrainConfig(), CPU) == ("bf16" if chosen else "full")
     assert precision_of(TrainConfig(precision="full"), CPU) == "full"
     assert precision_of(TrainConfig(precision="bf16"), CPU) == "bf16"
+
+
+def test_the_speed_up_is_measured_once_and_leaves_the_threads_alone() -> None:
+    bf16_speed_up.cache_clear()
+    threads = torch.get_num_threads()
+    assert bf16_speed_up() > 0
+    assert torch.get_num_threads() == threads
+    assert bf16_speed_up() == bf16_speed_up()
+    assert bf16_speed_up.cache_info().misses == 1
 
 
 def test_other_accelerators_train_in_full() -> None:
