@@ -63,30 +63,43 @@ def _labels(study: Study, cases: Sequence[Case]) -> Iterator[Advice]:
     if labelled and all(case.judged == "complete" for case in cases):
         text = "Every scan has a complete label, so there is nothing unlabelled to learn from."
         yield Advice("note", f"{text} Add scans without labels; they cost nobody's time.")
-    counts, all_seen = _counted(labelled)
+    seen, all_seen = _seen(labelled)
+    counts = {name: label.voxels for name, label in seen.items()}
     yield from _structures(study.label_names, counts, all_seen)
     yield from _few_judged(labelled, counts)
+    yield from _no_empty_slice(labelled, seen)
 
 
-def _counted(labelled: Sequence[Case]) -> tuple[dict[str, dict[int, int]], bool]:
-    """Voxels by class of each label, and whether time has sufficed for all of them; the next look goes on from here."""
-    end, counts = time.monotonic() + _LOOK_S, dict[str, dict[int, int]]()
+@dataclass(frozen=True)
+class _SeenLabel:
+    """What a look at a label found: voxels by value, 255 = not judged; and whether a slice is judged to be empty."""
+
+    voxels: Mapping[int, int]
+    empty_slice: bool
+
+
+def _seen(labelled: Sequence[Case]) -> tuple[dict[str, _SeenLabel], bool]:
+    """What each label holds, and whether time has sufficed for all of them; the next look goes on from here."""
+    end, seen = time.monotonic() + _LOOK_S, dict[str, _SeenLabel]()
     for case in labelled:
         if time.monotonic() > end:
-            return counts, False
+            return seen, False
         if case.label is not None:
-            counts[case.name] = _voxels(case.label.path, case.label.sha256)
-    return counts, True
+            seen[case.name] = _look(case.label.path, case.label.sha256)
+    return seen, True
 
 
 @lru_cache(maxsize=4096)
-def _voxels(path: Path, sha256: str) -> dict[int, int]:
-    """Voxels by value, 255 = not judged; empty where the label cannot be read, which `check` tells."""
+def _look(path: Path, sha256: str) -> _SeenLabel:
+    """Look at one version of a label; without voxels where it cannot be read, which `check` tells."""
     try:
-        values, counts = np.unique(read_labels(path, unjudged=UNJUDGED).array, return_counts=True)
+        array = read_labels(path, unjudged=UNJUDGED).array
     except (MaskMatchError, OSError):
-        return {}
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+        return _SeenLabel({}, empty_slice=False)
+    values, counts = np.unique(array, return_counts=True)
+    others = [tuple({0, 1, 2} - {axis}) for axis in range(3) if array.shape[axis] > 1]
+    empty_slice = any(not array.any(axis=across).all() for across in others)
+    return _SeenLabel(dict(zip(values.tolist(), counts.tolist(), strict=True)), empty_slice)
 
 
 def _structures(
@@ -116,6 +129,18 @@ def _few_judged(labelled: Sequence[Case], counts: Mapping[str, Mapping[int, int]
     if few:
         text = f"Very few voxels are judged on {_listed(few)}."
         yield Advice("warning", f"{text} Complete at least one slice there: it tells what is not a structure as well.")
+
+
+def _no_empty_slice(labelled: Sequence[Case], seen: Mapping[str, _SeenLabel]) -> Iterator[Advice]:
+    """Volumes painted in part, of which no slice says what lies away from the structures, where no whole label does."""
+    if any(case.judged == "complete" for case in labelled):
+        return
+    solid = [case.name for case in labelled if not case.is_raster and case.name in seen]
+    without = [name for name in solid if seen[name].voxels and not seen[name].empty_slice]
+    if without:
+        text = f"No slice without a structure is marked complete on {_listed(without)}."
+        more = "what lies away from the painted slices is never shown as background otherwise, and costs no stroke."
+        yield Advice("warning", f"{text} Complete two there, before and behind the structure: {more}")
 
 
 def _grids(cases: Sequence[Case]) -> Iterator[Advice]:

@@ -116,6 +116,32 @@ def test_what_labels_and_scans_lack_is_warned_of(study: Path) -> None:
     assert any(text.startswith("The scans phantom_004 cannot be read") for text in outlook.warnings)
 
 
+def test_volumes_painted_in_part_are_asked_for_empty_slices(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "slices", channel_names=("image",), label_names={"background": 0, "a": 1})
+    painted = np.full((12, 12, 12), 255, np.uint8)
+    painted[:, :, 5] = 0
+    painted[4:8, 4:8, 5] = 1
+    for name in ("one", "two", "third"):
+        path = tmp_path / f"{name}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.random.default_rng(1).normal(size=painted.shape), np.eye(4)), path)
+        study.add_case(name, path)
+
+    def asked() -> list[str]:
+        warnings = service.training_outlook(study).warnings
+        return [text for text in warnings if text.startswith("No slice without a structure")]
+
+    study.add_label("one", painted)
+    study.add_label("two", painted)
+    (warning,) = asked()
+    assert "marked complete on one, two. Complete two there" in warning
+    with_empty = painted.copy()
+    with_empty[:, 1] = 0
+    study.add_label("one", with_empty)
+    assert "marked complete on two. Complete" in asked()[0]
+    study.add_label("third", np.where(painted == 255, 0, painted))
+    assert asked() == []
+
+
 def test_a_scan_on_another_grid_is_warned_of(tmp_path: Path) -> None:
     study = Study.create(tmp_path / "grids", channel_names=("image",), label_names={"background": 0, "a": 1})
     for number in range(9):

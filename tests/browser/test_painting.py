@@ -253,7 +253,7 @@ def test_a_prediction_is_suggested_then_completed_and_the_next_scan_opens(
     sheet.labels = np.where(sheet.judged, sheet.labels, guess).astype(np.uint8)
     sheet.compare(root, "start")
     hand.desk.find(".complete-slice").click()
-    hand.page.get_by_text("This slice is complete").wait_for(timeout=20_000)
+    hand.page.get_by_text("This slice is complete. Complete an empty one before").wait_for(timeout=20_000)
     sheet.judged[:, :, 7] = True
     sheet.compare(root, "start")
     sheet.compare_version(root, "start")

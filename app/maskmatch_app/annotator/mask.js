@@ -1,5 +1,6 @@
 // What is painted on a scan: a label and "judged" for each voxel, in the order of the file; the steps that lead to it.
 import { boxAround, bytesOf, Change, Spans } from "./runs.js";
+import { slab } from "./strokes.js";
 
 const JUDGED = 256;
 
@@ -51,6 +52,23 @@ export class Mask {
       }
     });
     return change.step();
+  }
+
+  // Whether a slice across an axis is judged throughout and holds no structure.
+  hasEmptySlice(axis) {
+    for (let index = 0; index < this.shape[axis]; index += 1) if (this.isEmpty(slab(this.shape, axis, index))) return true;
+    return false;
+  }
+
+  isEmpty({ corner, shape }) {
+    const [nx, ny] = this.shape;
+    for (let z = corner[2]; z < corner[2] + shape[2]; z += 1) {
+      for (let y = corner[1]; y < corner[1] + shape[1]; y += 1) {
+        const start = corner[0] + nx * (y + ny * z);
+        for (let n = start; n < start + shape[0]; n += 1) if (this.labels[n] || !this.judged[n]) return false;
+      }
+    }
+    return true;
   }
 
   // Take a step, or take it back. Gives the box that changed; null where nothing did.

@@ -11,6 +11,7 @@ import { askGrow, askStart } from "./panels.js";
 import { Pen } from "./pen.js";
 import { slab } from "./strokes.js";
 
+const EMPTY_ONES = "Complete an empty one before and one behind the structure as well: that takes no stroke and teaches what is background";
 const STATES = { saved: "Saved", saving: "Saving …", unsaved: "Kept in this browser", conflict: "Conflict" };
 
 export class Painter extends Desk {
@@ -287,7 +288,9 @@ export class Painter extends Desk {
       this.versions.add(done.version);
       this.follow(this.mask.stepJudged(slab(this.mask.shape, axis, index)), true);
       this.tellPage("event", "versioned");
-      return axis === null ? "This scan is complete" : "This slice is complete";
+      if (axis === null) return "This scan is complete";
+      const lacking = this.mask.shape[axis] > 1 && !this.mask.hasEmptySlice(axis);
+      return lacking ? `This slice is complete. ${EMPTY_ONES}` : "This slice is complete";
     });
   }
 
