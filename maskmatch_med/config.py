@@ -51,6 +51,8 @@ class MaskingConfig(_Section):
     patch_mm: float | None = Field(default=None, gt=0)
     """Edge of a mask patch; by default an eighth (3D) or a sixteenth (2D) of the training patch's shortest edge, but no
     more than a quarter of the diameter of a structure's piece."""
+    held_to: Literal["all", "visible"] = "all"
+    """Where the masked view is held to the targets: everywhere, as its authors' code does, or where it is visible."""
     exact_count: bool = True
     """Hide exactly ``round(ratio * patches)`` patches instead of one Bernoulli draw each."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -109,7 +109,9 @@ class MaskedView:
     def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
         loss = _pseudo_loss(self.config, self.recipe, lesson)
-        return Task(self.mask(lesson.weak, generator), lambda logits: loss(logits, lesson.pseudo))
+        image, counted = self.mask(lesson.weak, generator)
+        pseudo = replace(lesson.pseudo, valid=lesson.pseudo.valid & counted)
+        return Task(image, lambda logits: loss(logits, pseudo))
 
 
 class MaskedLabelled:
@@ -121,7 +123,9 @@ class MaskedLabelled:
 
     def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
-        return Task(self.mask(lesson.image, generator), lambda logits: dice_cross_entropy(logits, lesson.labels))
+        image, counted = self.mask(lesson.image, generator)
+        labels = lesson.labels.masked_fill(~counted, UNJUDGED)
+        return Task(image, lambda logits: dice_cross_entropy(logits, labels))
 
 
 class FeatureView:
@@ -219,11 +223,13 @@ class _PatchMask:
         patch_mm = config.masking.patch_mm or edge
         self.patch_vox = mask_patch_vox(patch_mm, plan.spacing_mm, plan.patch_vox)
 
-    def __call__(self, image: Tensor, generator: Generator) -> Tensor:
-        """The image (N, C, *patch) with its visible patches alone."""
+    def __call__(self, image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """The image (N, C, *patch) with its visible patches alone; which voxels count in the loss, (N, *patch) bool."""
         ratio, exact = self.masking.ratio, self.masking.exact_count
         visible = draw_patch_mask(len(image), image.shape[2:], self.patch_vox, ratio, generator, exact)
-        return apply_patch_mask(image, visible)
+        visible = visible.to(image.device)
+        counted = visible[:, 0] if self.masking.held_to == "visible" else torch.ones_like(visible[:, 0])
+        return apply_patch_mask(image, visible), counted
 
 
 def _noisy(image: Tensor, generator: Generator) -> Tensor:

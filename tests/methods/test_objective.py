@@ -273,11 +273,13 @@ def test_a_seed_repeats_a_step_bit_for_bit(recipe: str, dims: int, stage: Callab
 
 
 @DIMS
+@pytest.mark.parametrize("held_to", ["all", "visible"])
 @pytest.mark.usefixtures("no_intensity")
-def test_the_masked_and_the_strong_term_are_the_formulas(dims: int, stage: Callable[..., Stage]) -> None:
+def test_the_masked_and_the_strong_term_are_the_formulas(dims: int, stage: Callable[..., Stage], held_to: str) -> None:
     """Every view is the untouched centre of its crop, so all can be recomputed from what the networks said."""
     case = stage("fixmatch+masked", dims)
-    objective = case.objective(**STILL, **{"unlabelled.cutmix_probability": 0.0, "pseudo_labels.threshold": 0.42})
+    told = {"unlabelled.cutmix_probability": 0.0, "pseudo_labels.threshold": 0.42, "masking.held_to": held_to}
+    objective = case.objective(**STILL, **told)
     batch, patch = case.batch(objective), case.plan.patch_vox
     student = Recorder(case.student)
     found = values_of(case.step(objective, batch, student=student))
@@ -297,8 +299,10 @@ def test_the_masked_and_the_strong_term_are_the_formulas(dims: int, stage: Calla
     valid = centre(batch.inside, patch)[:, 0].numpy()
     counted = valid & (confidence >= 0.42)
     assert 0 < counted.sum() < valid.sum() < valid.size
-    for name, output in (("strong", out_strong), ("masked", out_masked)):
-        expected = (entropy_at(softmax(output), labels) * counted).sum() / valid.sum()
+    everywhere = np.ones_like(valid)
+    held = everywhere if held_to == "all" else kept.all(1).numpy()
+    for name, output, where in (("strong", out_strong, everywhere), ("masked", out_masked, held)):
+        expected = (entropy_at(softmax(output), labels) * (counted & where)).sum() / (valid & where).sum()
         assert found[name] == pytest.approx(expected, rel=1e-3)
     assert found["confident"] == pytest.approx(counted.sum() / valid.sum(), abs=2e-3)
 
