@@ -16,6 +16,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Preset = Literal["quick", "balanced", "best"]
+_LABELS_ALONE: dict[Preset, float] = {"quick": 0.7, "balanced": 0.7, "best": 0.35}
+
+
 class OptimiserConfig(_Section):
     """AdamW with a linear warm-up and a cosine fall to zero over the run's progress, or two of them."""
 
@@ -24,7 +28,7 @@ class OptimiserConfig(_Section):
     warm_up: float = Field(default=0.02, ge=0, lt=1)
     """Share of the run in which the learning rate rises linearly."""
     restart: float = Field(default=0.0, ge=0, le=1)
-    """Share of the learning rate with which a second warm-up and fall begin at ``unlabelled.start``; 0: one fall."""
+    """Share of the learning rate with which a second warm-up and fall begin with the unlabelled terms; 0: one fall."""
     gradient_clip: float = Field(default=12.0, gt=0)
     """Largest L2 norm of the whole gradient."""
 
@@ -103,8 +107,9 @@ class UnlabelledConfig(_Section):
     cross_weight: float = Field(default=1.0, ge=0)
     paste_weight: float = Field(default=1.0, ge=0)
     masked_labelled_weight: float = Field(default=1.0, ge=0)
-    start: float = Field(default=0.7, ge=0, lt=1)
-    """Share of the run that trains on labels alone: such steps cost a third, and a poor teacher teaches its errors."""
+    start: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the run that trains on labels alone: such steps cost a third, and a poor teacher teaches its errors. By
+    default the preset's, see :attr:`TrainConfig.labels_alone`."""
     ramp: float = Field(default=0.1, ge=0, le=1)
     """Share of the run, after ``start``, over which the terms rise to their weight along a sigmoid."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
@@ -135,7 +140,7 @@ class TrainConfig(_Section):
     """Everything that decides a training run besides the data and the plan."""
 
     method: str = "maskmatch"
-    preset: Literal["quick", "balanced", "best"] = "balanced"
+    preset: Preset = "balanced"
     minutes: float | None = Field(default=None, gt=0)
     iterations: int | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
@@ -168,6 +173,15 @@ class TrainConfig(_Section):
         if self.minutes is not None and self.iterations is not None:
             raise ValueError("give either minutes or iterations, not both")
         return self
+
+    @property
+    def labels_alone(self) -> float:
+        """Share of the run that trains on labels alone: ``unlabelled.start``, or the preset's.
+
+        A run of hours has learnt its labels long before 70 % of it, and more iterations on unlabelled scans bring more
+        (docs/results.md).
+        """
+        return _LABELS_ALONE[self.preset] if self.unlabelled.start is None else self.unlabelled.start
 
     def save(self, path: Path) -> None:
         """Write the configuration as indented JSON."""

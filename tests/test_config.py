@@ -147,3 +147,10 @@ def test_numbers_are_finite(key: str, value: str) -> None:
 def test_a_configuration_cannot_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         TrainConfig().seed = 3  # type: ignore[misc]
+
+
+def test_a_long_preset_turns_to_unlabelled_scans_earlier() -> None:
+    balanced = TrainConfig()
+    assert balanced.labels_alone == 0.7
+    assert balanced.override({"preset": "best"}).labels_alone == 0.35
+    assert balanced.override({"preset": "best", "unlabelled.start": 0.5}).labels_alone == 0.5

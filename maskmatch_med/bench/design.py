@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from maskmatch_med.config import TrainConfig, first_fault
+from maskmatch_med.config import Preset, TrainConfig, first_fault
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.methods import parse_recipe
@@ -136,7 +136,7 @@ class Design(_Record):
     seeds: tuple[int, ...]
     iterations: int | None = None
     minutes: float | None = None
-    preset: Literal["quick", "balanced", "best"] = "balanced"
+    preset: Preset = "balanced"
     settings: dict[str, str] = {}
     plan: dict[str, str] = {}
     unseen: int = 0

@@ -28,13 +28,13 @@ def shared_iterations(config: TrainConfig) -> int:
     """How many iterations of this training are the same for all recipes; 0 where it differs from the first one on."""
     recipe = parse_recipe(config.method)
     differs = recipe.networks > 1 or recipe.copy_paste or (recipe.multiscale and config.pseudo_labels.train_scales)
-    return 0 if differs or config.iterations is None else int(config.unlabelled.start * config.iterations)
+    return 0 if differs or config.iterations is None else int(config.labels_alone * config.iterations)
 
 
 def shared_settings(config: TrainConfig) -> TrainConfig:
     """The settings of the start: labels alone, without what counts only later. Who has the same shares it."""
     alike = TrainConfig(**{key: value for key, value in config.model_dump().items() if key not in _LATER})
-    return alike.override({"method": "supervised", "unlabelled.start": config.unlabelled.start})
+    return alike.override({"method": "supervised", "unlabelled.start": config.labels_alone})
 
 
 def begin_from_shared_start(study: Path, config: TrainConfig, name: str, stop_requested: Callable[[], bool]) -> bool:

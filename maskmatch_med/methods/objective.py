@@ -104,7 +104,7 @@ class Objective:
 
     def uses_unlabelled(self, progress: float) -> bool:
         """Whether a step at this progress trains on unlabelled scans."""
-        return bool(self.terms) and progress >= self.config.unlabelled.start
+        return bool(self.terms) and progress >= self.config.labels_alone
 
     def uses_scales(self, progress: float) -> bool:
         """Whether scales other than 1 may speak at this progress."""
@@ -160,7 +160,7 @@ class Objective:
         return lambda image: heads(network(image), self.plan)[0]
 
     def _weight(self, name: str, progress: float) -> float:
-        ramp = sigmoid_ramp(progress, self.config.unlabelled.start, self.config.unlabelled.ramp)
+        ramp = sigmoid_ramp(progress, self.config.labels_alone, self.config.unlabelled.ramp)
         return ramp * self.recipe.shares.get(name, 1.0) * self.terms[name].weight
 
     def _terms_of_step(self, generator: Generator) -> dict[str, Term]:

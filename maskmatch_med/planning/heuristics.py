@@ -16,13 +16,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskmatch_med.config import Preset
 from maskmatch_med.errors import InputError
 from maskmatch_med.planning.fingerprint import Fingerprint, is_ct
 from maskmatch_med.planning.plan import ChannelNormalisation, Plan
 from maskmatch_med.planning.topology import forward_flops, make_network, seconds_per_iteration, training_memory_gib
 
 Budget = Literal["cpu", "gpu"]
-Preset = Literal["quick", "balanced", "best"]
+
 Floats = NDArray[np.float64]
 
 _SIDES = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from maskmatch_med.config import Preset
 from maskmatch_med.errors import StudyError, TrainingError
 from maskmatch_med.jobs import Command, Job, JobQueue, JobSpec, Status
 from maskmatch_med.jobs.turns import Turns
@@ -36,7 +37,7 @@ class TrainingOrder:
     """
 
     method: str = "maskmatch"
-    preset: Literal["quick", "balanced", "best"] = "quick"
+    preset: Preset = "quick"
     minutes: float | None = None
     name: str | None = None
     start_from: str | None = None

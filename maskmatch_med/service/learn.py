@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from maskmatch_med.config import TrainConfig
+from maskmatch_med.config import Preset, TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.methods import parse_recipe
@@ -17,8 +17,6 @@ from maskmatch_med.planning import Plan, fingerprint, make_plan, override
 from maskmatch_med.service.devices import budget_of, memory_explained, resolve_device
 from maskmatch_med.study import Study, names_now
 from maskmatch_med.training import Report, RunOptions, run_training
-
-Preset = Literal["quick", "balanced", "best"]
 
 
 def open_study(study: Study | Path | str) -> Study:

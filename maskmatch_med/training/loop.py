@@ -152,7 +152,7 @@ class TrainingLoop:
 
     def _share_of_learning_rate(self, progress: float) -> float:
         told = self.config.optimiser
-        return warm_restart(progress, told.warm_up, self.config.unlabelled.start, told.restart)
+        return warm_restart(progress, told.warm_up, self.config.labels_alone, told.restart)
 
     def _scales_due(self, progress: float) -> bool:
         due = self.iteration % self.config.pseudo_labels.measure_every == 0

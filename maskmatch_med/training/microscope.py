@@ -131,7 +131,7 @@ class Microscope:
         self.cost_s = 0.0
         self._spent_s = 0.0
         self._places = _choose(objective, labelled, unlabelled)
-        start = objective.config.unlabelled.start
+        start = objective.config.labels_alone
         self._due = sorted({start, *((number + 0.5) / _LOOKS for number in range(_LOOKS))})
         self._seen = 0
 
