@@ -114,7 +114,7 @@ class Objective:
     def scale_weights(self) -> dict[float, float]:
         """How much each scale counts at present."""
         told = self.config.pseudo_labels
-        return self.reliability.weights(told.gate, told.gate_by, told.weigh_by)
+        return self.reliability.weights(told.gate, told.gate_by, told.weigh_by, told.gate_margin)
 
     def step(
         self, student: nn.Module, teacher: nn.Module, batch: Batch, generator: Generator, progress: float

@@ -2,7 +2,8 @@
 
 [ours] Away from the training scale a network is worse, and a plain mean turns its errors into confident targets that
 training then confirms. A scale therefore enters the ensemble only while adding it to scale 1 does not give a lower Dice
-on labelled patches than what would stand in its place: its rival, a mirror image at scale 1, or nothing.
+on labelled patches than what would stand in its place: its rival, a mirror image at scale 1, or nothing. A small margin
+may be forgiven it, because the teacher knows these patches by heart as they look at scale 1.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class ScaleReliability:
         gate: bool = True,
         gate_by: Literal["paired", "alone"] = "paired",
         weigh_by: Literal["equal", "dice", "entropy"] = "equal",
+        margin: float = 0.0,
     ) -> dict[float, float]:
         """How much each scale counts, 0 for those that may not enter; scale 1 always enters with weight 1.
 
@@ -82,6 +84,7 @@ class ScaleReliability:
             gate_by: ``paired``: the mean of the scale and scale 1 must have at least the Dice of the mean of its rival
                 and scale 1; ``alone``: the scale itself that of scale 1.
             weigh_by: ``dice`` weighs a scale by its Dice over that of scale 1, both at least 0.1.
+            margin: Dice that a scale may lack and still enter.
         """
         measured = self._dice()
         one = self.scales.index(1.0)
@@ -90,7 +93,7 @@ class ScaleReliability:
         weights = {}
         for index, scale in enumerate(self.scales):
             rival = one if gate_by == "alone" else len(self.scales) + 1 + index
-            floor = max(float(compared[rival]), _LOWEST_DICE)
+            floor = max(float(compared[rival]) - margin, _LOWEST_DICE)
             enters = scale == 1.0 or not gate or bool(compared[index] >= floor)
             weight = float(alone[index] / alone[one]) if weigh_by == "dice" else 1.0
             weights[scale] = weight if enters else 0.0

@@ -45,6 +45,7 @@ CONFIDENT = {
     "unlabelled.start": 0.15,
     "unlabelled.ramp": 0.25,
     "unlabelled.one_term_a_step": False,
+    "pseudo_labels.scales": (0.7, 1.0, 1.5),
 }
 
 
@@ -508,7 +509,7 @@ def test_the_gate_decides_which_scales_the_teacher_is_asked_at(
     assert set(objective.reliability.dice()) == {"0.7", "1", "1.5", "ensemble"}
     teacher.seen.clear()
     objective.teach(teacher, batch, generator)
-    assert len(teacher.seen) == sum(w > 0 for w in objective.reliability.weights().values())
+    assert len(teacher.seen) == sum(w > 0 for w in objective.scale_weights().values())
     if mode == "window":
         assert all(seen.shape[2:] == case.plan.patch_vox for seen in teacher.seen)
 

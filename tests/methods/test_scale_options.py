@@ -18,10 +18,11 @@ from maskmatch_med.methods import objective as objective_module
 from maskmatch_med.methods.pseudo_labels import weighed_by_certainty
 
 Build = Callable[..., Any]
+WIDE = {"pseudo_labels.scales": (0.7, 1.0, 1.5)}
 
 
 def objective_of(tiny_plan: Build, recipe: str = "maskmatch", **settings: Any) -> Objective:
-    return Objective(parse_recipe(recipe), tiny_plan(2), TrainConfig().override(settings))
+    return Objective(parse_recipe(recipe), tiny_plan(2), TrainConfig().override(WIDE | settings))
 
 
 def measured(alone: list[float], paired: list[float]) -> ScaleReliability:
@@ -134,7 +135,9 @@ def test_context_is_cut_from_beyond_the_patch(tiny_plan: Build) -> None:
 def test_each_scale_but_one_is_asked_about_its_own_mirror_image(tiny_plan: Build) -> None:
     plan = tiny_plan(2)
     for axes, wanted in (((0, 1), [(0,), (), (1,)]), ((1,), [(1,), (), (1,)]), ((), [(), (), ()])):
-        objective = Objective(parse_recipe("maskmatch"), plan.model_copy(update={"mirror_axes": axes}), TrainConfig())
+        objective = Objective(
+            parse_recipe("maskmatch"), plan.model_copy(update={"mirror_axes": axes}), TrainConfig().override(WIDE)
+        )
         assert [objective.mirrored_axes(scale) for scale in (0.7, 1.0, 1.5)] == wanted
     still = objective_of(tiny_plan, **{"pseudo_labels.mirror_scales": False})
     assert [still.mirrored_axes(scale) for scale in (0.7, 1.0, 1.5)] == [(), (), ()]
@@ -152,7 +155,7 @@ def test_mirrored_scales_come_back_to_their_place(mode: str, tiny_plan: Build, t
     found = []
     for mirror in (True, False):
         told = {"pseudo_labels.mirror_scales": mirror, "pseudo_labels.gate": False, "pseudo_labels.scale_mode": mode}
-        objective = Objective(parse_recipe("maskmatch"), plan, TrainConfig().override(told))
+        objective = Objective(parse_recipe("maskmatch"), plan, TrainConfig().override(WIDE | told))
         batch = tiny_batch(objective.plan, objective.source_vox)
         _, pseudo = objective.teach(Pointwise(), batch, torch.Generator().manual_seed(0))
         found.append(pseudo.probabilities)
@@ -170,7 +173,7 @@ def test_where_the_gate_is_shut_the_mirror_image_at_scale_one_speaks(tiny_plan: 
             return torch.cat([0.2 * image[:, :1], -image[:, :1], image[:, :1]], 1)
 
     plan = tiny_plan(2).model_copy(update={"mirror_axes": (0, 1)})
-    objective = Objective(parse_recipe("maskmatch"), plan, TrainConfig())
+    objective = Objective(parse_recipe("maskmatch"), plan, TrainConfig().override(WIDE))
     teacher = Watching()
     images = {}
     for gate, dice in (("shut", [0.4, 0.8, 0.4]), ("open", [0.9, 0.8, 0.9])):

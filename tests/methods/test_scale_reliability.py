@@ -82,6 +82,17 @@ def test_a_scale_that_hurts_is_out_and_one_that_helps_is_in() -> None:
     assert reliability.weights(gate=False) == {0.7: 1.0, 1.0: 1.0, 1.5: 1.0}
 
 
+def test_a_scale_that_lacks_less_than_the_margin_enters() -> None:
+    reliability = ScaleReliability((0.85, 1.0, 1.2), 2)
+    for row, dice in enumerate([0.90, 0.91, 0.88, 0.91, 0.92, 0.91, 0.92]):
+        reliability.counts[row, :, :, 1] = torch.tensor([dice * 50, 100.0])
+    assert reliability.weights() == {0.85: 0.0, 1.0: 1.0, 1.2: 0.0}
+    assert reliability.weights(margin=0.025) == {0.85: 1.0, 1.0: 1.0, 1.2: 0.0}
+    assert reliability.weights(margin=0.05) == {0.85: 1.0, 1.0: 1.0, 1.2: 1.0}
+    reliability.counts[:, :, 0, 1] = 4.0
+    assert reliability.weights(margin=0.05) == {0.85: 0.0, 1.0: 1.0, 1.2: 0.0}, "a teacher that finds nothing"
+
+
 def test_a_worse_scale_enters_when_the_pair_is_not_worse() -> None:
     """It is the pair with scale 1 that counts: a timid, wrong scale that changes no vote does no harm."""
     labels = np.array([[[1, 1, 0, 0]]])
