@@ -23,7 +23,6 @@ from maskmatch_med.planning.plan import ChannelNormalisation, Plan
 from maskmatch_med.planning.topology import forward_flops, make_network, seconds_per_iteration, training_memory_gib
 
 Budget = Literal["cpu", "gpu"]
-
 Floats = NDArray[np.float64]
 
 _SIDES = (

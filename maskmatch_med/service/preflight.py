@@ -139,7 +139,7 @@ def _no_empty_slice(labelled: Sequence[Case], seen: Mapping[str, _SeenLabel]) ->
     without = [name for name in solid if seen[name].voxels and not seen[name].empty_slice]
     if without:
         text = f"No slice without a structure is marked complete on {_listed(without)}."
-        more = "what lies away from the painted slices is never shown as background otherwise, and costs no stroke."
+        more = "that takes no stroke, and nothing else tells that what lies away from the painted slices is background."
         yield Advice("warning", f"{text} Complete two there, before and behind the structure: {more}")
 
 

@@ -11,7 +11,7 @@ import { askGrow, askStart } from "./panels.js";
 import { Pen } from "./pen.js";
 import { slab } from "./strokes.js";
 
-const EMPTY_ONES = "Complete an empty one before and one behind the structure as well: that takes no stroke and teaches what is background";
+const EMPTY_ONES = "Complete an empty one before and one behind the structure as well, where there is one: no stroke, and it teaches what is background";
 const STATES = { saved: "Saved", saving: "Saving …", unsaved: "Kept in this browser", conflict: "Conflict" };
 
 export class Painter extends Desk {
