@@ -34,7 +34,7 @@ def rank(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to name.")] = 10,
     seed: Annotated[int, typer.Option(help="Of what chance decides.")] = 0,
 ) -> None:
-    """Name the scans to label next. No strategy is claimed to beat another; that is to be measured."""
+    """Name the scans to label next. No strategy has been measured to beat chance (docs/results.md)."""
     from maskmatch_med import service
     from maskmatch_med.cli.console import ProgressBar, print_rows
 
