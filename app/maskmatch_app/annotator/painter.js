@@ -362,7 +362,7 @@ export class Painter extends Desk {
     note.textContent = text;
     note.hidden = !text;
     clearTimeout(this.noticed);
-    if (text && !text.endsWith("…")) this.noticed = setTimeout(() => { note.hidden = true; }, 5000);
+    if (text && !text.endsWith("…")) this.noticed = setTimeout(() => { note.hidden = true; }, Math.max(5000, 70 * text.length));
   }
 
   key(event) {
