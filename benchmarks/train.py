@@ -37,11 +37,12 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.cache import CachedCase, cache_cases
 from maskmatch_med.data.sampling import PatchSampler, Prefetcher
 from maskmatch_med.methods import EMATeacher, Objective, parse_recipe
-from maskmatch_med.nets import build_network
+from maskmatch_med.nets import build_network, lay_out_weights
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
 from maskmatch_med.training.clock import StepClock
+from maskmatch_med.training.optimiser import build_optimiser
 from maskmatch_med.training.precision import precision_of
 from maskmatch_med.training.run import fabric_of, sampling_options
 
@@ -84,11 +85,13 @@ class _Ours:
         torch.manual_seed(0)
         self._objective = Objective(parse_recipe("supervised"), plan, TrainConfig(method="supervised"))
         student = self._objective.build_student().train()
+        lay_out_weights(student, torch.device("cpu"))
         self._teacher = EMATeacher(student, 0.99)
         self.precision = precision_of(self._objective.config, torch.device("cpu"))
         self._fabric = fabric_of(torch.device("cpu"), self.precision)
         self._ask_teacher = self._fabric.setup_module(self._teacher.network)
-        self._student, self._optimiser = self._fabric.setup(student, torch.optim.AdamW(student.parameters(), lr=1e-3))
+        optimiser = build_optimiser(student, self._objective.config.optimiser, torch.device("cpu"))
+        self._student, self._optimiser = self._fabric.setup(student, optimiser)
         self._crops = Prefetcher(PatchSampler(cases, [], sampling_options(self._objective)), 0)
         self.clock, self._step = StepClock(), 0
 

@@ -6,6 +6,7 @@ Source: Isensee et al., nnU-Net, Nature Methods 2021 (L = CE − Dice); Milletar
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,12 +33,11 @@ def dice_cross_entropy(logits: Tensor, labels: Tensor, smooth: float = 1e-5) -> 
     judged = target != UNJUDGED
     voxels = judged.sum()
     log_prob = functional.log_softmax(logits.float(), dim=1)
-    target = target.masked_fill(~judged, 0)
-    picked = log_prob.gather(1, target[:, None])[:, 0]
-    cross_entropy = -(picked * judged).sum() / voxels.clamp_min(1)
-    prob = log_prob.exp() * judged[:, None]
-    one_hot = functional.one_hot(target, logits.shape[1]).movedim(-1, 1) * judged[:, None]
+    one_hot = torch.zeros_like(log_prob).scatter_(1, target.masked_fill(~judged, 0)[:, None], 1.0) * judged[:, None]
+    cross_entropy = -(log_prob * one_hot).sum() / voxels.clamp_min(1)
+    prob = log_prob.exp()
     axes = (0, *range(2, logits.ndim))
-    overlap, total = (prob * one_hot).sum(axes), (prob + one_hot).sum(axes)
+    overlap = (prob * one_hot).sum(axes)
+    total = (prob * judged[:, None]).sum(axes) + one_hot.sum(axes)
     dice = ((2 * overlap + smooth) / (total + smooth))[1:].mean()
     return cross_entropy + (1 - dice) * (voxels > 0)

@@ -11,6 +11,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMATeacher:
@@ -34,10 +35,11 @@ class EMATeacher:
             iteration: t ≥ 0; at 0 the teacher becomes the student.
         """
         keep = min(1 - 1 / (iteration + 1), self.decay)
-        for averaged, value in zip(_tensors(self.network), _tensors(student), strict=True):
-            if averaged.is_floating_point():
-                averaged.lerp_(value.to(averaged), 1 - keep)
-            else:
+        pairs = list(zip(_tensors(self.network), _tensors(student), strict=True))
+        floating = [(averaged, value.to(averaged)) for averaged, value in pairs if averaged.is_floating_point()]
+        get_ema_multi_avg_fn(keep)(*map(list, zip(*floating, strict=True)), 0)
+        for averaged, value in pairs:
+            if not averaged.is_floating_point():
                 averaged.copy_(value)
 
 

@@ -17,11 +17,13 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.sampling import PatchSampler, Prefetcher
 from maskmatch_med.errors import StoppedError, TrainingError
 from maskmatch_med.methods import Batch, EMATeacher, Objective, StepLosses, warm_restart
+from maskmatch_med.nets import lay_out_weights
 from maskmatch_med.training.budget import Budget
 from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.clock import StepClock
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.microscope import Microscope, Moment
+from maskmatch_med.training.optimiser import build_optimiser
 from maskmatch_med.training.validation import Validator
 
 _LOG_SECONDS = 2.0
@@ -70,13 +72,10 @@ class TrainingLoop:
 
     def __init__(self, parts: LoopParts, config: TrainConfig, fabric: Fabric) -> None:
         self.parts, self.config, self.fabric = parts, config, fabric
+        lay_out_weights(parts.student, fabric.device)
         self.teacher = EMATeacher(parts.student, config.ema_decay)
         self._ask_teacher = fabric.setup_module(self.teacher.network)
-        optimiser = torch.optim.AdamW(
-            parts.student.parameters(),
-            lr=config.optimiser.learning_rate,
-            weight_decay=config.optimiser.weight_decay,
-        )
+        optimiser = build_optimiser(parts.student, config.optimiser, fabric.device)
         self.student, self.optimiser = fabric.setup(parts.student, optimiser)
         self.iteration, self.clock = 0, StepClock()
         self.first_elapsed = parts.budget.elapsed

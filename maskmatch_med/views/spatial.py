@@ -2,8 +2,7 @@
 
 A source crop is larger than the training patch, so that zoomed patches, and windows that see more context, are cut from
 real voxels. The corners of rotated ones can fall outside the crop and are then 0, which validity tells. Both are
-centred on the same point; their edges have the same parity, so that the identity draw copies voxels without
-interpolation.
+centred on the same point; their edges have the same parity, so that a draw that mirrors at most copies voxels.
 """
 
 from __future__ import annotations
@@ -78,12 +77,37 @@ def apply_spatial(source: Tensor, draw: SpatialDraw, patch_vox: Sequence[int], *
     Returns:
         (B, C, *patch_vox); 0 outside the source.
     """
+    spare = [n - p for n, p in zip(source.shape[2:], patch_vox, strict=True)]
+    centred = all(n >= 0 and n % 2 == 0 for n in spare)
+    copied = [_mirrored(matrix) if centred else None for matrix in draw.matrix.cpu()]
+    turned = [item for item, axes in enumerate(copied) if axes is None]
+    if len(turned) == len(source):
+        return _sampled(source, draw.matrix, patch_vox, nearest)
+    view = source.new_empty(*source.shape[:2], *patch_vox)
+    inner = (slice(None), *(slice(n // 2, n // 2 + p) for n, p in zip(spare, patch_vox, strict=True)))
+    for item, axes in enumerate(copied):
+        if axes is not None:
+            view[item] = source[item][inner].flip(axes)
+    if turned:
+        view[turned] = _sampled(source[turned], draw.matrix[turned], patch_vox, nearest)
+    return view
+
+
+def _mirrored(matrix: Tensor) -> list[int] | None:
+    """The axes of (C, *spatial) that a map mirrors; None where it does anything else."""
+    signs = matrix.diagonal()
+    if not torch.equal(matrix, torch.diag(signs)) or not bool((signs.abs() == 1).all()):
+        return None
+    return [axis + 1 for axis, sign in enumerate(signs.tolist()) if sign < 0]
+
+
+def _sampled(source: Tensor, matrix: Tensor, patch_vox: Sequence[int], nearest: bool) -> Tensor:
     dims = len(patch_vox)
     device = source.device
     axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch_vox]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, dims)
     with torch.autocast(device.type, enabled=False):  # half precision would round places to half a voxel
-        points = offsets @ draw.matrix.to(device).transpose(1, 2)
+        points = offsets @ matrix.to(device).transpose(1, 2)
     size = torch.tensor(source.shape[2:], device=device, dtype=torch.float32)
     grid = (points * 2 / size).flip(-1).reshape(len(source), *patch_vox, dims)
     mode = "nearest" if nearest else "bilinear"

@@ -9,7 +9,7 @@ import torch
 from monai.networks.nets import DynUNet
 from torch import nn
 
-from maskmatch_med.nets.layout import channels_last_on_processor
+from maskmatch_med.nets.layout import channels_last_on_processor, lay_out_weights
 
 
 def plain(dims: int, channels: int) -> nn.Module:
@@ -59,6 +59,22 @@ def test_features_stay_channels_last_on_the_way_through() -> None:
 
 
 LAST = torch.channels_last_3d
+
+
+def test_kernels_laid_out_learn_the_same() -> None:
+    """Values, gradients and an optimiser's step are those of kernels in the default layout."""
+    image = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    nets = [channels_last_on_processor(plain(3, 1)) for _ in range(2)]
+    lay_out_weights(nets[1], torch.device("cpu"))
+    kernels = [parameter for parameter in nets[1].parameters() if parameter.ndim == 5]
+    assert all(kernel.is_contiguous(memory_format=LAST) for kernel in kernels)
+    for net in nets:
+        optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, eps=1e-3, fused=True)
+        net(image).square().mean().backward()
+        optimiser.step()
+    assert all(kernel.is_contiguous(memory_format=LAST) for kernel in kernels)
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_weights_keep_their_names_and_items_their_own_statistics() -> None:

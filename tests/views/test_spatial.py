@@ -99,6 +99,26 @@ def test_identity_copies_voxels_for_odd_and_even_patches(edges: list[int], wides
     np.testing.assert_array_equal(apply_spatial(labels, draw, patch, nearest=True), labels[(..., *crop)])
 
 
+@pytest.mark.parametrize("nearest", [True, False])
+@pytest.mark.parametrize("patch", [(6, 5), (6, 5, 4)])
+def test_mirrored_views_among_turned_ones_are_what_interpolation_gives(patch: tuple[int, ...], nearest: bool) -> None:
+    """Each view of a mixed batch is what it is alone, and a copied one is what a map that just misses it gives."""
+    torch.manual_seed(0)
+    source = torch.randn(4, 2, *source_shape(patch, 1.8))
+    mirrored = torch.diag(torch.tensor([-1.0, *[1.0] * (len(patch) - 1)]))
+    backwards = -torch.eye(len(patch))
+    turned = torch.eye(len(patch)) * 0.8 + 0.1
+    maps = torch.stack([mirrored, turned, torch.eye(len(patch)), backwards])
+    views = apply_spatial(source, SpatialDraw(maps), patch, nearest=nearest)
+    nearly = apply_spatial(source, SpatialDraw(maps * (1 + 1e-6)), patch, nearest=nearest)
+    copied = [0, 2, 3]
+    torch.testing.assert_close(views[copied], nearly[copied], atol=1e-4, rtol=1e-4)
+    for item in range(4):
+        one = slice(item, item + 1)
+        alone = apply_spatial(source[one], SpatialDraw(maps[one]), patch, nearest=nearest)
+        torch.testing.assert_close(views[one], alone)
+
+
 @given(st.integers(1, 300), st.floats(0.3, 3.0))
 def test_source_is_the_smallest_of_the_patchs_parity_that_holds_it(edge: int, widest: float) -> None:
     (found,) = source_shape((edge,), widest)
