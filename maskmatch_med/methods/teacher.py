@@ -37,7 +37,8 @@ class EMATeacher:
         keep = min(1 - 1 / (iteration + 1), self.decay)
         pairs = list(zip(_tensors(self.network), _tensors(student), strict=True))
         floating = [(averaged, value.to(averaged)) for averaged, value in pairs if averaged.is_floating_point()]
-        get_ema_multi_avg_fn(keep)(*map(list, zip(*floating, strict=True)), 0)
+        average = get_ema_multi_avg_fn(keep)  # type: ignore[no-untyped-call]
+        average(*map(list, zip(*floating, strict=True)), 0)
         for averaged, value in pairs:
             if not averaged.is_floating_point():
                 averaged.copy_(value)

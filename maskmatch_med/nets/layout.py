@@ -30,7 +30,7 @@ class _ItemNorm(nn.Module):
         weight, bias = self.weight, self.bias
         if features.device.type != "cpu" or not features.is_contiguous(memory_format=_LAST[features.ndim]):
             return functional.instance_norm(features, weight=weight, bias=bias, eps=self.eps)  # type: ignore[arg-type]
-        return _ItemwiseBatchNorm.apply(features, weight, bias, self.eps)  # type: ignore[no-any-return]
+        return _ItemwiseBatchNorm.apply(features, weight, bias, self.eps)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _ItemwiseBatchNorm(torch.autograd.Function):
@@ -40,19 +40,19 @@ class _ItemwiseBatchNorm(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         normed = torch.empty_like(features)
         mean, rate = (weight.new_empty(len(features), len(weight)) for _ in range(2))
-        for item, out, *statistics in zip(features.split(1), normed.split(1), mean, rate, strict=True):
+        for item, out, *statistics in zip(torch.split(features, 1), torch.split(normed, 1), mean, rate, strict=True):
             torch.native_batch_norm(item, weight, bias, None, None, True, 0.0, eps, out=(out, *statistics))
         ctx.save_for_backward(features, weight, mean, rate)
         ctx.eps = eps
         return normed
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         features, weight, mean, rate = ctx.saved_tensors
         of_features = torch.empty_like(features)
         of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(weight)
-        for i, out in enumerate(of_features.split(1)):
+        for i, out in enumerate(torch.split(of_features, 1)):
             item = slice(i, i + 1)
             given = (features[item], weight, None, None, mean[i], rate[i], True, ctx.eps, (True, True, True))
             found = torch.ops.aten.native_batch_norm_backward(grad[item], *given)
