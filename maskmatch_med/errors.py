@@ -7,6 +7,7 @@ with code 2; a traceback is shown only with ``--debug``.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -16,6 +17,12 @@ class MaskMatchError(Exception):
 
 class InputError(MaskMatchError, ValueError):
     """A file, a folder or an argument from the user cannot be used as it is."""
+
+
+def listed(reasons: Sequence[str], shown: int = 20) -> str:
+    """Reasons one below the other, the first ones where there are many, for a message that counts them before."""
+    more = f"\nand {len(reasons) - shown} more" if len(reasons) > shown else ""
+    return "\n".join(reasons[:shown]) + more
 
 
 class StudyError(MaskMatchError):

@@ -69,6 +69,7 @@ def import_(
     labelled: Annotated[int | None, typer.Option(help="Only the first N of label_order bring a label.")] = None,
     group: Annotated[str | None, typer.Option(help="Regular expression that finds the patient in a name.")] = None,
     link: Annotated[bool, typer.Option("--link", help="Link image files instead of copying them.")] = False,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out scans that cannot be used.")] = False,
 ) -> None:
     """Bring scans and labels into a study; the source is never changed, a second import adds what is new.
 
@@ -88,6 +89,7 @@ def import_(
         resample=resample,
         frames=_frames(frames),
         magnitude=magnitude,
+        skip_broken=skip_broken,
     )
     try:
         with ProgressBar("Importing") as progress:

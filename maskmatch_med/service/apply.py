@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, listed
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.nets import ModelFolder
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from maskmatch_med.evaluation.conformal import DiceOffsets
     from maskmatch_med.evaluation.held_out import HeldOutCalibration
 
-_REFUSALS_SHOWN = 20
 Progress = Callable[[int, int, str], None]
 
 
@@ -184,10 +183,9 @@ def _predict_each(
 def _refusal(refused: Sequence[InputError], written: int) -> InputError:
     if len(refused) == 1 and not written:
         return refused[0]
-    shown = "\n".join(str(error) for error in refused[:_REFUSALS_SHOWN])
-    more = f"\nand {len(refused) - _REFUSALS_SHOWN} more" if len(refused) > _REFUSALS_SHOWN else ""
     others = "the others are written" if written else "nothing is written"
-    return InputError(f"{len(refused)} of {len(refused) + written} scans were refused, {others}:\n{shown}{more}")
+    told = listed([str(error) for error in refused])
+    return InputError(f"{len(refused)} of {len(refused) + written} scans were refused, {others}:\n{told}")
 
 
 def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.errors import InputError, StudyError, listed
 from maskmatch_med.io import MaskCode, nifti, read_volume
 from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.io.segmentations import segments_of
@@ -63,10 +63,10 @@ def import_scans(
         progress: called as ``progress(done, total, text)``.
 
     A DICOM series that cannot be decoded is refused by its name and the others come in, as with all other series that
-    are refused; any other scan or label that cannot be used stops the import.
+    are refused; any other scan or label that cannot be used stops the import, unless they are to be skipped.
 
     Raises:
-        InputError: a scan or label cannot be used, or none of the series; nothing was written.
+        InputError: scans or labels cannot be used, or none can; it names all of them, and nothing was written.
         StudyError: the study has a case of the same name with other bytes; nothing was written.
     """
     source, root, options = Path(source), Path(root), options or ImportOptions()
@@ -138,17 +138,19 @@ class _Job:
         self.refused: list[tuple[str, str]] = []
 
     def check_all(self, steps: _Steps) -> list[_Checked]:
-        """Check every scan; series that cannot be decoded are left out and noted in ``refused``."""
-        checked = []
-        for case in self.selection.found.cases:
+        """Check every scan; series that cannot be decoded, and what is to be skipped, are noted in ``refused``."""
+        checked, cases = [], self.selection.found.cases
+        broken: list[tuple[str, str]] = []
+        for case in cases:
             try:
                 checked.append(self.check(case, steps))
-            except _SeriesError as error:
-                self.refused.append((case.name, str(error)))
-        if self.refused and not checked:
-            name, reason = self.refused[0]
-            several = f"none of the {len(self.refused)} series can be decoded, such as {name}: "
-            raise InputError(several * (len(self.refused) > 1) + reason)
+            except InputError as error:
+                may_stay_out = self.options.skip_broken or isinstance(error, _SeriesError)
+                (self.refused if may_stay_out else broken).append((case.name, str(error)))
+        if broken and (len(broken) > 1 or checked):
+            raise InputError(_told(broken, len(cases)) + "; --skip-broken imports the others" * bool(checked))
+        if not checked and (given := broken or self.refused):
+            raise InputError(given[0][1] if len(given) == 1 else _told(given, len(cases)))
         return checked
 
     def check(self, case: FoundCase, steps: _Steps) -> _Checked:
@@ -243,6 +245,12 @@ class _Job:
                 )
             return False
         return not (self.study and self.study.versions(case.name))
+
+
+def _told(broken: list[tuple[str, str]], cases: int) -> str:
+    """Which scans cannot be used, each with its reason."""
+    reasons = [reason for _, reason in broken]
+    return reasons[0] if len(reasons) == 1 else f"{len(reasons)} of {cases} scans cannot be used:\n{listed(reasons)}"
 
 
 def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:

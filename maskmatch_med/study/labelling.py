@@ -71,7 +71,7 @@ class LabelReader:
         """Name the classes as the label files do, else after the highest value: foreground, or class_1, class_2, …
 
         Raises:
-            InputError: a label is unreadable, or there are more than 253 classes.
+            InputError: there are more than 253 classes.
         """
         if self.described:
             found = classes_named(self.described)
@@ -108,7 +108,12 @@ class LabelReader:
         return self.named(extended)
 
     def _highest(self, path: Path) -> int:
-        return max((value for value in self._load(path).labels.values if value != UNJUDGED), default=0)
+        """The highest class that a file names; 0 where it cannot be read, which its scan's own check tells."""
+        try:
+            labels = self._load(path).labels
+        except InputError:
+            return 0
+        return max((value for value in labels.values if value != UNJUDGED), default=0)
 
     def _load(self, path: Path) -> Segmentation:
         return read_segmentation(path, unjudged=self.unjudged, code=self.code if is_raster(path) else None)

@@ -30,6 +30,7 @@ class ImportOptions:
         frames: which entries of a fourth axis become channels, counted from 0.
         magnitude: read complex values as their magnitude.
         only: the names of the scans that come in; all where not given.
+        skip_broken: leave out scans that cannot be used, and say which; otherwise they stop the import.
     """
 
     labels_dir: Path | None = None
@@ -43,6 +44,7 @@ class ImportOptions:
     frames: tuple[int, ...] | None = None
     magnitude: bool = False
     only: frozenset[str] | None = None
+    skip_broken: bool = False
 
     @property
     def channel_names(self) -> tuple[str, ...] | None:
@@ -62,7 +64,8 @@ class ImportSummary:
         labelled: cases that got a label now.
         left_out: scans that stay out: the test part, or not named in the splits.
         notes: what the user should know, in sentences.
-        refused: DICOM series that cannot be decoded, each with the reason.
+        refused: DICOM series that cannot be decoded, and with ``skip_broken`` all scans that cannot be used, each with
+            the reason.
     """
 
     study: Path

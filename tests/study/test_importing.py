@@ -383,6 +383,31 @@ def test_impossible_options_are_refused(tmp_path, options, message):
     assert not (tmp_path / "study").exists()
 
 
+def test_all_broken_scans_are_named_and_can_be_skipped(tmp_path: Path) -> None:
+    source = _write_nnunet(tmp_path / "source", "abcd")
+    (source / "imagesTr/b_0000.nii.gz").write_bytes(b"cut off")
+    (source / "labelsTr/d.nii.gz").write_bytes(b"not a label")
+    with pytest.raises(InputError, match=r"(?s)2 of 4 scans cannot be used.*b_0000.*d\.nii\.gz.*--skip-broken"):
+        import_scans(source, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+    summary = import_scans(source, tmp_path / "study", ImportOptions(skip_broken=True))
+    assert summary.added == ("a", "c")
+    assert [name for name, _ in summary.refused] == ["b", "d"]
+    assert [case.name for case in Study.open(tmp_path / "study").labelled_cases()] == ["a", "c"]
+    # What is mended comes in with the same command; nothing else is touched.
+    _write_nnunet(source, "abcd")
+    assert import_scans(source, tmp_path / "study", ImportOptions(skip_broken=True)).added == ("b", "d")
+
+
+def test_skipping_does_not_import_nothing(tmp_path: Path) -> None:
+    source = _write_nnunet(tmp_path / "source", "ab")
+    for name in "ab":
+        (source / f"imagesTr/{name}_0000.nii.gz").write_bytes(b"cut off")
+    with pytest.raises(InputError, match=r"(?s)2 of 2 scans cannot be used.*a_0000.*b_0000"):
+        import_scans(source, tmp_path / "study", ImportOptions(skip_broken=True))
+    assert not (tmp_path / "study").exists()
+
+
 def test_other_kinds_of_scans_are_refused(tmp_path):
     source = _write_nnunet(tmp_path / "source", "a")
     import_scans(source, tmp_path / "study")
