@@ -192,6 +192,20 @@ def test_intensity_spacing_and_size_outliers(study: Study):
     assert "54 mm head to foot, the median of the set is 18 mm" in size.message
 
 
+@pytest.mark.parametrize("ct", [1, len(NAMES) - 1])
+def test_ct_beside_mr_is_said_of_the_fewer(study: Study, ct: int):
+    """Air of −1000 HU beside scans that begin at 0: one finding for each scan of the rarer kind, none among its own."""
+    for name in NAMES[:ct]:
+        rewrite(study, name, lambda values, affine: (values - values.min() - 1000, affine))
+    for name in NAMES[ct:]:
+        rewrite(study, name, lambda values, affine: (values - values.min(), affine))
+    told = [f for f in found(study, "intensity") if "not in one unit" in f.message]
+    assert {f.case for f in told} == set(NAMES[:ct] if ct == 1 else NAMES[ct:])
+    for name in NAMES:
+        rewrite(study, name, lambda values, affine: (values - 1000, affine))
+    assert not [f for f in found(study, "intensity") if "not in one unit" in f.message]
+
+
 def test_a_single_bright_voxel_and_an_almost_empty_scan(study: Study):
     def spike(values, affine):
         values[0, 0, 0] = 1.7e6

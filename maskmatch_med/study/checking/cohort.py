@@ -9,6 +9,8 @@ from maskmatch_med.study.checking.finding import Finding, Kind
 from maskmatch_med.study.checking.measures import Measures
 from maskmatch_med.study.checking.outliers import amount, outliers
 
+AIR_HU = (-9000.0, -200.0)
+"""Air, and what scanners write outside of their field of view, in Hounsfield units; fat is above."""
 SPACING_FACTOR, SIZE_FACTOR, INTENSITY_FACTOR, VOLUME_FACTOR = 1.5, 1.5, 10.0, 4.0
 _AXES = ("right to left", "front to back", "head to foot")
 
@@ -25,6 +27,7 @@ def cohort_findings(measured: Sequence[Measures], channels: Sequence[str], label
     solid = [m for m in measured if not m.is_raster]
     found += _grid_outliers(solid)
     found += _intensity_outliers(measured, channels)
+    found += _mixed_units(measured, channels)
     found += _volume_outliers(measured, labels)
     found += _mirrored(solid)
     found += _unused_classes(measured, labels)
@@ -98,6 +101,24 @@ def _intensity_outliers(measured: Sequence[Measures], channels: Sequence[str]) -
             message += f"{amount(odd.value)} against {amount(odd.median)})"
             todo = "z-score normalisation takes this away; with a plan that keeps units (CT), rescale the scan first"
             yield Finding("warning", name, message, todo, "intensity")
+
+
+def _mixed_units(measured: Sequence[Measures], channels: Sequence[str]) -> Iterator[Finding]:
+    """Scans that show air as CT does, far below 0, beside scans that never go below 0."""
+    for channel, called in enumerate(channels):
+        air = [m for m in measured if AIR_HU[0] < m.dark[channel] < AIR_HU[1]]
+        positive = [m for m in measured if m.dark[channel] >= 0]
+        few, many = sorted((air, positive), key=len)
+        for scan in few:
+            message = (
+                f"{scan.name} and {many[0].name} are not in one unit ({called}: 1st percentile "
+                f"{amount(scan.dark[channel])} against {amount(many[0].dark[channel])}); {len(air)} scans show air "
+                f"as CT does in Hounsfield units, {len(positive)} have no value below 0"
+            )
+            todo = (
+                "a study holds scans of one kind: give CT and MR a study each, and a CT that lost its offset its units"
+            )
+            yield Finding("warning", scan.name, message, todo, "intensity")
 
 
 def _volume_outliers(measured: Sequence[Measures], labels: Mapping[str, int]) -> Iterator[Finding]:

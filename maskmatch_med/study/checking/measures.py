@@ -31,6 +31,7 @@ class Measures:
         is_raster: whether it came from a 2D picture, which has no millimetres and no patient's sides.
         spacing_mm: along right, front and head.
         extent_mm: size of the grid along right, front and head.
+        dark: by channel, the 1st percentile of the finite values; 0 where there are none.
         bright: by channel, the 99th percentile of the absolute finite values; 0 where all values are the same.
         digests: by channel, a hash of the values.
         label_digest: a hash of the label; None without one or without a structure in it.
@@ -46,6 +47,7 @@ class Measures:
     is_raster: bool
     spacing_mm: tuple[float, float, float]
     extent_mm: tuple[float, float, float]
+    dark: tuple[float, ...]
     bright: tuple[float, ...]
     digests: tuple[bytes, ...]
     label_digest: bytes | None
@@ -74,6 +76,7 @@ def measure(case: Case, scan: Volume, label: LabelMap | None, label_names: Mappi
         is_raster=case.is_raster,
         spacing_mm=target.spacing_mm,
         extent_mm=_product(target.shape, target.spacing_mm),
+        dark=tuple(_dark(channel) for channel in scan.array),
         bright=tuple(_bright(channel) for channel in scan.array),
         digests=tuple(_digest(channel) for channel in scan.array),
         label_digest=None if label is None or set(values) <= {0, UNJUDGED} else _digest(label.array),
@@ -95,6 +98,11 @@ def _sample(channel: NDArray[np.float32]) -> NDArray[np.float64]:
     step = max(1, flat.size // _ENOUGH_VOXELS)
     found = flat[::step]
     return found[np.isfinite(found)].astype(np.float64)
+
+
+def _dark(channel: NDArray[np.float32]) -> float:
+    sample = _sample(channel)
+    return float(np.percentile(sample, 1)) if sample.size else 0.0
 
 
 def _bright(channel: NDArray[np.float32]) -> float:
