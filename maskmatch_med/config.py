@@ -57,9 +57,6 @@ class MaskingConfig(_Section):
     more than a quarter of the diameter of a structure's piece."""
     held_to: Literal["all", "visible"] = "all"
     """Where the masked view is held to the targets: everywhere, as its authors' code does, or where it is visible."""
-    of: Literal["weak", "strong"] = "weak"
-    """Which view is masked: the weak one, as its authors' code does, or one with the strong view's intensity changes,
-    as MIC does (Hoyer et al. 2023)."""
     exact_count: bool = True
     """Hide exactly ``round(ratio * patches)`` patches instead of one Bernoulli draw each."""
 

@@ -99,21 +99,17 @@ class StrongView:
 
 
 class MaskedView:
-    """Masked modelling: segment the whole view from its visible patches (MaskMatch, arXiv 2312.08631)."""
+    """Masked modelling: segment the whole weak view from its visible patches (MaskMatch, arXiv 2312.08631)."""
 
     def __init__(self, plan: Plan, config: TrainConfig, recipe: Recipe) -> None:
         self.config, self.recipe = config, recipe
-        self.scaled_axes = plan.scaled_axes
         self.mask = _PatchMask(plan, config)
         self.weight = config.unlabelled.masked_weight
 
     def task(self, lesson: Lesson, generator: Generator) -> Task:
         """See :class:`Term`."""
         loss = _pseudo_loss(self.config, self.recipe, lesson)
-        view = lesson.weak
-        if self.config.masking.of == "strong":
-            view = apply_intensity(view, draw_intensity(len(view), STRONG, generator), self.scaled_axes)
-        image, counted = self.mask(view, generator)
+        image, counted = self.mask(lesson.weak, generator)
         pseudo = replace(lesson.pseudo, valid=lesson.pseudo.valid & counted)
         return Task(image, lambda logits: loss(logits, pseudo))
 
