@@ -209,9 +209,10 @@ def test_total_is_the_weighted_ramped_sum(recipe: str, progress: float, dims: in
 @DIMS
 def test_one_term_a_step_takes_turns_and_weighs_as_much(dims: int, stage: Callable[..., Stage]) -> None:
     case = stage("maskmatch", dims)
-    objective = case.objective(**{"unlabelled.one_term_a_step": True, "unlabelled.strong_weight": 0.5})
+    weights, drawn = {"strong": 0.5, "masked": 0.3}, []
+    given = {f"unlabelled.{name}_weight": weight for name, weight in weights.items()}
+    objective = case.objective(**{"unlabelled.one_term_a_step": True}, **given)
     batch = case.batch(objective)
-    weights, drawn = {"strong": 0.5, "masked": 1.0}, []
     for seed in range(12):
         found = values_of(case.step(objective, batch, progress=0.9, seed=seed))
         (name,) = set(found) & set(weights)
