@@ -30,6 +30,11 @@ class _ItemNorm(nn.Module):
         weight, bias = self.weight, self.bias
         if features.device.type != "cpu" or not features.is_contiguous(memory_format=_LAST[features.ndim]):
             return functional.instance_norm(features, weight=weight, bias=bias, eps=self.eps)  # type: ignore[arg-type]
+        if features[0, 0].numel() == 1:
+            raise ValueError(f"one voxel a channel has no deviation to normalise by: {tuple(features.shape)}")
+        if torch.compiler.is_compiling():  # torch.compile cannot look into what writes where it is told to
+            given: dict[str, Any] = {"weight": weight, "bias": bias, "training": True, "eps": self.eps}
+            return torch.cat([functional.batch_norm(item, None, None, **given) for item in torch.split(features, 1)])
         return _ItemwiseBatchNorm.apply(features, weight, bias, self.eps)  # type: ignore[no-untyped-call,no-any-return]
 
 

@@ -104,6 +104,10 @@ class _SeriesError(InputError):
     """A DICOM series that cannot be decoded."""
 
 
+class _KindError(InputError):
+    """A scan of another kind than the ones before: nothing is broken, and one of both is not meant to be here."""
+
+
 class _Steps:
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -142,9 +146,13 @@ class _Job:
         checked, cases = [], self.selection.found.cases
         broken: list[tuple[str, str]] = []
         for case in cases:
+            channel_names = self.channel_names
             try:
                 checked.append(self.check(case, steps))
+            except _KindError:
+                raise
             except InputError as error:
+                self.channel_names = channel_names
                 may_stay_out = self.options.skip_broken or isinstance(error, _SeriesError)
                 (self.refused if may_stay_out else broken).append((case.name, str(error)))
         if broken and (len(broken) > 1 or checked):
@@ -230,7 +238,7 @@ class _Job:
         if not self.channel_names:
             self.channel_names = default_channel_names(scan.channels, case.is_raster)
         if scan.channels != len(self.channel_names):
-            raise InputError(
+            raise _KindError(
                 f"{case.files[0]} has {scan.channels} channels, expected {len(self.channel_names)} "
                 f"({', '.join(self.channel_names)}); import scans of one kind into one study"
             )
@@ -266,7 +274,8 @@ def _label_reader(study: Study | None, selection: Selection, options: ImportOpti
     found = selection.found
     pool = [case.label for case in found.cases if case.label]
     declared = names_to_labels(options.label_names) if options.label_names else found.label_names
-    code = mask_code(study, [path for path in pool if is_raster(path)])
+    masks = [path for path in pool if is_raster(path) and not (options.skip_broken and _is_broken(path))]
+    code = mask_code(study, masks)
     described = with_names_of_people(segments_of(pool))
     reader = LabelReader(declared or {}, found.unjudged, code, described, options.resample)
     if study is None:
@@ -279,6 +288,14 @@ def _label_reader(study: Study | None, selection: Selection, options: ImportOpti
             "rename them or import into another study"
         )
     return reader.named(study.label_names)
+
+
+def _is_broken(mask: Path) -> bool:
+    try:
+        MaskCode.of([mask])
+    except InputError:
+        return True
+    return False
 
 
 def mask_code(study: Study | None, masks: list[Path]) -> MaskCode | None:

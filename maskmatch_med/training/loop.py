@@ -23,7 +23,7 @@ from maskmatch_med.training.checkpoint import Checkpoint
 from maskmatch_med.training.clock import StepClock
 from maskmatch_med.training.log import Report, RunLog
 from maskmatch_med.training.microscope import Microscope, Moment
-from maskmatch_med.training.optimiser import build_optimiser
+from maskmatch_med.training.optimiser import build_optimiser, restore_optimiser
 from maskmatch_med.training.validation import Validator
 
 _LOG_SECONDS = 2.0
@@ -239,7 +239,7 @@ class TrainingLoop:
         self.iteration, self.first_elapsed = checkpoint.iteration, checkpoint.first_elapsed
         self.parts.student.load_state_dict(checkpoint.student)
         self.teacher.network.load_state_dict(checkpoint.teacher)
-        self.optimiser.load_state_dict(checkpoint.optimiser)
+        restore_optimiser(self.optimiser.optimizer, checkpoint.optimiser)
         self.parts.objective.reliability.recall(checkpoint.scale_counts)
 
 

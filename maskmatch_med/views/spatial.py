@@ -89,7 +89,7 @@ def apply_spatial(source: Tensor, draw: SpatialDraw, patch_vox: Sequence[int], *
         if axes is not None:
             view[item] = source[item][inner].flip(axes)
     if turned:
-        view[turned] = _sampled(source[turned], draw.matrix[turned], patch_vox, nearest)
+        view[turned] = _sampled(source[turned], draw.matrix[turned], patch_vox, nearest).to(view)
     return view
 
 

@@ -58,6 +58,12 @@ def test_features_stay_channels_last_on_the_way_through() -> None:
     assert all(seen)
 
 
+def test_one_voxel_is_refused_as_by_the_plain_network() -> None:
+    laid = channels_last_on_processor(nn.Sequential(nn.InstanceNorm3d(2, affine=True)))
+    with pytest.raises(ValueError, match="one voxel"):
+        laid(torch.ones(2, 2, 1, 1, 1))
+
+
 LAST = torch.channels_last_3d
 
 

@@ -399,6 +399,39 @@ def test_all_broken_scans_are_named_and_can_be_skipped(tmp_path: Path) -> None:
     assert import_scans(source, tmp_path / "study", ImportOptions(skip_broken=True)).added == ("b", "d")
 
 
+def test_broken_masks_are_skipped_and_tell_no_classes(tmp_path: Path) -> None:
+    for number, name in enumerate("abcd"):
+        for part in ("images", "masks"):
+            (tmp_path / part).mkdir(exist_ok=True)
+        image = np.random.default_rng(number).integers(0, 255, (12, 10), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / f"images/{name}.png")
+        Image.fromarray((image > 128).astype(np.uint8) * 255).save(tmp_path / f"masks/{name}.png")
+    (tmp_path / "masks/a.png").write_bytes(b"x")
+    Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "masks/c.png")
+    options = ImportOptions(labels_dir=tmp_path / "masks", skip_broken=True)
+    summary = import_scans(tmp_path / "images", tmp_path / "study", options)
+    assert summary.labelled == ("b", "d")
+    assert [name for name, _ in summary.refused] == ["a", "c"]
+    assert Study.open(tmp_path / "study").label_names == {"background": 0, "foreground": 1}
+
+
+def test_scans_of_another_kind_are_not_skipped_as_broken(tmp_path: Path) -> None:
+    """What the first scan sets counts only where it comes in; a mixture of kinds is for the user to sort."""
+    colour = np.random.default_rng(0).integers(0, 255, (12, 10, 3), dtype=np.uint8)
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for name, image in zip("abc", (colour, colour[..., 0], colour[..., 1]), strict=True):
+        Image.fromarray(image).save(tmp_path / f"images/{name}.png")
+        Image.fromarray((image.reshape(12, 10, -1)[..., 0] > 128).astype(np.uint8)).save(tmp_path / f"masks/{name}.png")
+    options = ImportOptions(labels_dir=tmp_path / "masks", skip_broken=True)
+    with pytest.raises(InputError, match="one kind"):
+        import_scans(tmp_path / "images", tmp_path / "study", options)
+    Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "masks/a.png")
+    summary = import_scans(tmp_path / "images", tmp_path / "study", options)
+    assert summary.added == ("b", "c")
+    assert Study.open(tmp_path / "study").channel_names == ("grey",)
+
+
 def test_skipping_does_not_import_nothing(tmp_path: Path) -> None:
     source = _write_nnunet(tmp_path / "source", "ab")
     for name in "ab":

@@ -104,16 +104,17 @@ def _intensity_outliers(measured: Sequence[Measures], channels: Sequence[str]) -
 
 
 def _mixed_units(measured: Sequence[Measures], channels: Sequence[str]) -> Iterator[Finding]:
-    """Scans that show air as CT does, far below 0, beside scans that never go below 0."""
+    """Scans that show air as CT does, far below 0, beside scans that hardly go below 0."""
     for channel, called in enumerate(channels):
-        air = [m for m in measured if AIR_HU[0] < m.dark[channel] < AIR_HU[1]]
-        positive = [m for m in measured if m.dark[channel] >= 0]
+        varied = [m for m in measured if m.bright[channel] > 0]
+        air = [m for m in varied if AIR_HU[0] < m.dark[channel] < AIR_HU[1]]
+        positive = [m for m in varied if m.dark[channel] >= 0]
         few, many = sorted((air, positive), key=len)
         for scan in few:
             message = (
                 f"{scan.name} and {many[0].name} are not in one unit ({called}: 1st percentile "
                 f"{amount(scan.dark[channel])} against {amount(many[0].dark[channel])}); {len(air)} scans show air "
-                f"as CT does in Hounsfield units, {len(positive)} have no value below 0"
+                f"as CT does in Hounsfield units, {len(positive)} have hardly a value below 0"
             )
             todo = (
                 "a study holds scans of one kind: give CT and MR a study each, and a CT that lost its offset its units"
