@@ -22,6 +22,8 @@ app = typer.Typer(
     epilog="Start with: maskmatch import SRC STUDY, maskmatch train STUDY, maskmatch predict MODEL SCANS -o OUT. "
     "Any command takes --debug, which shows the traceback of an error.",
 )
+_INTERRUPTED = 130
+"""What Ctrl-C ends with, as programs do; typer gives it back as a code."""
 for family in (data, public_data, learn, rank, apply, bench, jobs, system):
     family.register(app)
 
@@ -52,14 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     try:
         code = app(words, prog_name="maskmatch", standalone_mode=False)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
     except MaskMatchError as error:
         if debug:
             raise
         return _fail(str(error), 2)
-    except typer.Abort:
-        return _fail("stopped", 130)
-    except KeyboardInterrupt:
-        return _fail("stopped", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("stopped", _INTERRUPTED)
     except OSError as error:
         if debug:
             raise

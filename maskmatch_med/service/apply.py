@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ def _predict_each(
                 began = time.monotonic()
     finally:
         if rows:
-            _write_csv(target / "summary.csv", rows)
+            _write_summary(target, rows)
     return written, refused
 
 
@@ -214,6 +215,8 @@ def selected_cases(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> li
 
 
 def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int) -> None:
+    for stale in _maps(target, case.name):
+        stale.unlink()
     path = target / f"{case.name}.nii.gz"
     write_segmentation(path, prediction.labels, volume.geometry)
     if case.is_raster:
@@ -223,6 +226,12 @@ def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction:
     if prediction.probabilities is not None:
         for label, probability in enumerate(prediction.probabilities):
             write_map(target / f"{case.name}_probabilities_{label:02d}.nii.gz", probability, volume.geometry)
+
+
+def _maps(target: Path, name: str) -> list[Path]:
+    """The maps beside a segmentation, which an earlier prediction may have left."""
+    probabilities = target.glob(f"{escape(name)}_probabilities_[0-9][0-9].nii.gz")
+    return [path for path in (target / f"{name}_uncertainty.nii.gz", *probabilities) if path.is_file()]
 
 
 def _volumes_ml(volume: Volume, prediction: Prediction, plan: Plan) -> dict[str, float]:
@@ -244,11 +253,21 @@ def _doubts(prediction: Prediction, offsets: DiceOffsets | None) -> dict[str, fl
     return row
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_summary(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``summary.csv``: these rows, after those of an earlier one whose segmentations still lie beside it."""
+    path, new = target / "summary.csv", {row["case"] for row in rows}
+    kept: list[Mapping[str, Any]] = []
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                name = row.get("case")
+                if name and name not in new and None not in row and (target / f"{name}.nii.gz").is_file():
+                    kept.append(row)
+    everything = [*kept, *rows]
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(key for row in everything for key in row)))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(everything)
 
 
 def names_in_splits(path: Path, part: str, *, first: int | None = None, last: int | None = None) -> list[str]:

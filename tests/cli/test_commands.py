@@ -39,7 +39,7 @@ def test_the_first_help_lists_every_command(run):
 def test_options_of_the_help_exist(run):
     said = {
         "import": "--labels --label-names --channels --splits --labelled --group --link "
-        "--resample --frames --magnitude",
+        "--resample --frames --magnitude --skip-broken",
         "train": "--method --preset --minutes --iterations --seed --device --name --config --set --from --resume",
         "predict": "--out --scales --mirror --uncertainty --probabilities --overlap --splits --part --device",
         "evaluate": "--out --nsd-mm --paper",
@@ -52,6 +52,15 @@ def test_options_of_the_help_exist(run):
     for command, options in said.items():
         text = run(command, "--help").out
         assert [option for option in options.split() if option not in text] == [], command
+
+
+def test_ctrl_c_is_said(run, places, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maskmatch_med.service.info", interrupted)
+    outcome = run("info", places.tmp)
+    assert (outcome.code, outcome.err) == (130, "maskmatch: stopped\n")
 
 
 def test_import_tells_what_it_did_and_what_is_next(run, places):

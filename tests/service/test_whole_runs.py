@@ -131,6 +131,25 @@ def test_predictions_lie_on_the_grid_of_their_scan(tiny_study, held_out_scans, t
         assert 0 <= float(row["mean_uncertainty"]) <= 1
 
 
+def test_predicting_again_leaves_no_map_of_before_and_keeps_the_rows_of_others(tiny_study, held_out_scans, tmp_path):
+    images, _ = held_out_scans
+    model = service.train(tiny_study, config("supervised"))
+    names = ["phantom_005", "phantom_006"]
+    everything = service.PredictRequest(only=names, uncertainty=True, probabilities=True)
+    service.predict(model, [images], tmp_path, everything)
+    service.predict(model, [images], tmp_path, service.PredictRequest(only=names[:1]))
+    assert sorted(path.name for path in tmp_path.glob("phantom_005*")) == ["phantom_005.nii.gz"]
+    assert (tmp_path / "phantom_006_uncertainty.nii.gz").is_file()
+    with (tmp_path / "summary.csv").open(newline="") as stream:
+        rows = {row["case"]: row for row in csv.DictReader(stream)}
+    assert set(rows) == set(names)
+    assert rows["phantom_006"]["mean_uncertainty"]
+    assert not rows["phantom_005"]["mean_uncertainty"]
+    (tmp_path / "phantom_006.nii.gz").unlink()
+    service.predict(model, [images], tmp_path, service.PredictRequest(only=names[:1]))
+    assert "phantom_006" not in (tmp_path / "summary.csv").read_text()
+
+
 def test_pictures_in_2d(picture_study, picture_source, tmp_path):
     folder = service.train(picture_study, config("maskmatch"))
     check_model(folder, picture_study, "maskmatch")
