@@ -66,7 +66,8 @@ def import_scans(
     are refused; any other scan or label that cannot be used stops the import, unless they are to be skipped.
 
     Raises:
-        InputError: scans or labels cannot be used, or none can; it names all of them, and nothing was written.
+        InputError: scans or labels cannot be used, or none can; nothing was written. It names all of them, but of masks
+            that are pictures the first whose colours cannot be read.
         StudyError: the study has a case of the same name with other bytes; nothing was written.
     """
     source, root, options = Path(source), Path(root), options or ImportOptions()
@@ -155,10 +156,10 @@ class _Job:
                 self.channel_names = channel_names
                 may_stay_out = self.options.skip_broken or isinstance(error, _SeriesError)
                 (self.refused if may_stay_out else broken).append((case.name, str(error)))
-        if broken and (len(broken) > 1 or checked):
-            raise InputError(_told(broken, len(cases)) + "; --skip-broken imports the others" * bool(checked))
-        if not checked and (given := broken or self.refused):
-            raise InputError(given[0][1] if len(given) == 1 else _told(given, len(cases)))
+        if broken and checked:
+            raise InputError(_told(broken, len(cases)) + "; --skip-broken imports the others")
+        if not checked and (given := broken + self.refused):
+            raise InputError(_told(given, len(cases)))
         return checked
 
     def check(self, case: FoundCase, steps: _Steps) -> _Checked:
