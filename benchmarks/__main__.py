@@ -1,4 +1,4 @@
-"""``python -m benchmarks predict|export|memory|growth|start|train|app|mirrored|steps|windows|table [--rounds N]``.
+"""``python -m benchmarks predict|export|memory|growth|start|train|app|peers|steps|windows|table [--rounds N]``.
 
 Each times ours and a peer in turns, prints a table of median, least and greatest ratio, and writes ``OUT/NAME.json``.
 ``table`` prints what lies in OUT as one table. Comparisons of accuracy have commands of their own, see
@@ -20,17 +20,15 @@ NAMES = ("predict", "export", "memory", "growth", "start", "train", "app")
 
 def main(words: list[str]) -> None:
     """Run what the first word says; without one, all of them."""
-    if words[:1] in (["steps"], ["windows"]):
+    if words[:1] in (["peers"], ["steps"], ["windows"]):
         # They take words of their own.
         import_module(f"benchmarks.{words[0]}").main(words[1:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", choices=[*NAMES, "mirrored", "table", []], help="all but mirrored by default"
-    )
+    parser.add_argument("names", nargs="*", choices=[*NAMES, "table", []], help="all by default")
     parser.add_argument("-o", "--out", type=Path, default=Path("bench-speed"), help="folder of the records")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--nnunet-python", type=Path, help="interpreter with nnunetv2, for `export` and `mirrored`")
+    parser.add_argument("--nnunet-python", type=Path, help="interpreter with nnunetv2, for `export`")
     asked = parser.parse_args(words)
     print(f"maskmatch-med {maskmatch_med.__version__}")
     import torch  # noqa: PLC0415 - see above
@@ -43,7 +41,7 @@ def main(words: list[str]) -> None:
 def _run(name: str, asked: argparse.Namespace) -> None:
     print(f"\n{name}")
     module = import_module(f"benchmarks.{'speed_table' if name == 'table' else name}")
-    if name in {"export", "mirrored"}:
+    if name == "export":
         module.main(asked.out, asked.rounds, asked.nnunet_python)
     elif name in {"memory", "table"}:
         module.main(asked.out)

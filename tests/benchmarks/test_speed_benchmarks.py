@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import app, windows
+from benchmarks import app, peers, windows
 from benchmarks.export import export
 from benchmarks.interleaved import growth_exponent, interleave, read
 from benchmarks.made import network_of
@@ -39,18 +39,40 @@ def test_the_export_gives_the_labels_of_the_whole_map() -> None:
     assert linear_positions(30, 60)[0].tolist()[:4] == [0, 0, 0, 1]
 
 
-def test_fewer_windows_are_scored_scan_by_scan(planned_study: Path, phantom_source: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def drawn_model(planned_study: Path, tmp_path: Path) -> Path:
     plan = Plan.load(planned_study / "plan.json")
     folder = ModelFolder(tmp_path / "model")
     folder.root.mkdir()
     plan.save(folder.plan_path)
     save_weights(network_of(plan), folder.weights_path)
+    return folder.root
+
+
+def test_fewer_windows_are_scored_scan_by_scan(drawn_model: Path, phantom_source: Path, tmp_path: Path) -> None:
     splits, out = str(phantom_source / "splits.json"), tmp_path / "out"
-    windows.main([str(folder.root), str(phantom_source), "--splits", splits, "--part", "test", "-o", str(out)])
+    windows.main([str(drawn_model), str(phantom_source), "--splits", splits, "--part", "test", "-o", str(out)])
     rows = read(out / f"windows-{phantom_source.name}.json")["rows"]
     assert [row["what"] for row in rows] == list(windows.WAYS)
     assert rows[0]["points_from_first"] == 0
     assert {row["scans"] for row in rows} == {2}
+
+
+def test_monai_is_timed_and_scored_on_the_same_scans(
+    drawn_model: Path, phantom_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits, out = str(phantom_source / "splits.json"), tmp_path / "out"
+    words = [str(drawn_model), str(phantom_source), "--splits", splits, "--rounds", "1", "--engine", "eager"]
+    peers.main([*words, "-o", str(out)])
+    rows = read(out / f"peers-{phantom_source.name}.json")["rows"]
+    assert [row["what"] for row in rows] == list(peers.WAYS)
+    one, *three = rows
+    assert one["labels_agree"] > 0.95, "MONAI places the windows of such a shape otherwise"
+    assert one["dice"] == pytest.approx(one["peer_dice"], abs=0.01)
+    assert one["points_over_peer"] == pytest.approx(100 * (one["dice"] - one["peer_dice"]), abs=0.02)
+    assert all(0.3 < row["labels_agree"] < one["labels_agree"] for row in three)
+    assert {row["scans"] for row in rows} == {2}
+    assert "nnU-Net is left out" in capsys.readouterr().out
 
 
 def test_pages_are_timed_and_told_in_one_table(
