@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from maskmatch_med.study import Case, ImportOptions, Study
     from maskmatch_med.volume import Geometry, Volume
 
-# Waiting OpenMP threads sleep instead of spinning: on a machine that does anything else besides, spinning makes a
-# training step several times slower. Takes effect where torch is not loaded yet.
+# Waiting threads sleep instead of spinning: OpenMP's, because on a machine that does anything else besides, spinning
+# makes a training step several times slower; OpenBLAS's (of NumPy), because each product that resamples rows of a scan
+# would keep a core from the network for the next 30 ms. Take effect where torch and NumPy are not loaded yet.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 turns, the least; 2^26 is its own
 
 __all__ = [
     "Case",
