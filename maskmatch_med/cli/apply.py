@@ -92,7 +92,7 @@ def predict(
     )
     with ProgressBar("Predicting") as request.progress:
         written = service.predict(model, inputs, out, request)
-    typer.echo(f"{len(written)} segmentations written to {out}")
+    typer.echo(f"{len(written)} segmentation{'s' * (len(written) != 1)} written to {out}")
     typer.echo(f"Next, where there are labels to compare with: maskmatch evaluate {out} LABELS")
 
 
