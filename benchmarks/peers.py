@@ -44,7 +44,8 @@ from maskmatch_med.volume import Volume
 NARROW = (0.85, 1.0, 1.2)
 WAYS = {
     "one scale, overlap 0.5": PredictOptions(),
-    "scales 0.85, 1, 1.2, overlap 0.5": PredictOptions(scales=NARROW),
+    "scales 0.85, 1, 1.2": PredictOptions(scales=NARROW),
+    "scales 0.85, 1, 1.2, overlap 0.5": PredictOptions(scales=NARROW, overlap=0.5),
     "scales 0.85, 1, 1.2, overlap 0.25": PredictOptions(scales=NARROW, overlap=0.25),
 }
 """What is timed against MONAI's one scale."""

@@ -47,15 +47,15 @@ def main(out: Path, rounds: int) -> None:
     one = Predictor(engine, plan)
     timed = interleave(lambda: one.predict(volume), monai.predict, rounds)
     rows.append(_row("one scale, overlap 0.5", timed, one.predict(volume).labels, monai.predict()))
-    for scales, overlap in ((NARROW, 0.25), (NARROW, 0.5), (WIDE, 0.25)):
+    for scales, overlap in ((NARROW, None), (NARROW, 0.25), (NARROW, 0.5), (WIDE, None)):
         options = PredictOptions(scales=scales, overlap=overlap)
         three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
-        named = f"scales {', '.join(f'{scale:g}' for scale in scales)}, overlap {overlap}"
+        named = f"scales {', '.join(f'{scale:g}' for scale in scales)}" + (f", overlap {overlap}" if overlap else "")
         three.predict(small)
         timed = interleave(partial(three.predict, volume), monai.predict, max(1, rounds // 2), warm=True)
         labels, reference = three.predict(small).labels, predict_plainly(plain, small).labels
         rows.append(_row(named, timed, labels, reference))
-    options = PredictOptions(scales=NARROW)
+    options = PredictOptions(scales=NARROW, overlap=0.5)
     three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
     timed = interleave(lambda: three.predict(small), lambda: predict_plainly(plain, small), rounds)
     labels, reference = three.predict(small).labels, predict_plainly(plain, small).labels

@@ -111,7 +111,7 @@ class HeldOutCalibration(_Record):
         dice: expected against true Dice.
         scales: at which it was predicted.
         mirror: whether mirror images were averaged.
-        overlap: of windows.
+        overlap: of windows; None for the default of each scale.
         weights_sha256: of the weights that it belongs to.
         made: when, UTC in ISO 8601.
     """
@@ -123,7 +123,7 @@ class HeldOutCalibration(_Record):
     dice: DiceAgreement
     scales: tuple[float, ...]
     mirror: bool
-    overlap: float
+    overlap: float | None
     weights_sha256: str
     made: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

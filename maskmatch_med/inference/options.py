@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ class PredictOptions:
 
     Args:
         scales: scales whose probabilities are averaged; 1 is the plan's spacing, 1.5 finer, 0.7 coarser.
-        overlap: share of a window's edge that neighbours have in common, at least; 0 <= overlap < 1.
+        overlap: share of a window's edge that neighbours have in common, at least; 0 <= overlap < 1. None: half at the
+            scale nearest to 1, a quarter at the others, whose seams the mean over scales smooths.
         mirror: average over mirror images along ``plan.mirror_axes``.
         uncertainty: give the uncertainty map.
         probabilities: give the class probabilities.
@@ -33,7 +35,7 @@ class PredictOptions:
     """
 
     scales: tuple[float, ...] = (1.0,)
-    overlap: float = 0.5
+    overlap: float | None = None
     mirror: bool = False
     uncertainty: bool = False
     probabilities: bool = False
@@ -48,7 +50,7 @@ class PredictOptions:
             raise InputError(f"scales must be numbers from 0.1 to 10, at least one, got {self.scales}")
         if len(set(self.scales)) != len(self.scales):
             raise InputError(f"each scale can be given once, got {self.scales}")
-        if not 0 <= self.overlap < 1:
+        if self.overlap is not None and not 0 <= self.overlap < 1:
             raise InputError(f"the overlap of windows must be at least 0 and below 1, got {self.overlap}")
         if not 0 < self.temperature < np.inf:
             raise InputError(f"a temperature must be a number above 0, got {self.temperature}")
@@ -56,6 +58,13 @@ class PredictOptions:
             raise InputError(f"the importance of a window's voxels is gaussian or uniform, got {self.importance!r}")
         if self.windows_per_forward < 1:
             raise InputError(f"at least one window must pass at a time, got {self.windows_per_forward}")
+
+    def overlap_at(self, scale: float) -> float:
+        """The overlap of a scale's windows."""
+        if self.overlap is not None:
+            return self.overlap
+        nearest = min(self.scales, key=lambda one: abs(math.log(one)))
+        return 0.25 if scale in self.scales and scale != nearest else 0.5
 
 
 @dataclass(frozen=True, eq=False)

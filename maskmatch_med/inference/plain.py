@@ -39,7 +39,8 @@ def predict_plainly(predictor: Predictor, volume: Volume) -> Prediction:
     members, within = [], []
     for scale in options.scales:
         target = predictor.scale_grid(grid.spacing_mm, grid.shape, scale)
-        stitched = stitch_plainly(predictor, torch.from_numpy(resample(image, target.shape, target.orders)))
+        made = torch.from_numpy(resample(image, target.shape, target.orders))
+        stitched = stitch_plainly(predictor, made, options.overlap_at(scale))
         maps = torch.cat([stitched[: plan.classes].softmax(dim=0), stitched[plan.classes :]])
         if maps.shape[1:] != grid.shape:
             maps = torch.nn.functional.interpolate(maps[None], size=grid.shape, mode=_LINEAR[len(grid.shape)])[0]
@@ -58,12 +59,12 @@ def predict_plainly(predictor: Predictor, volume: Volume) -> Prediction:
     )
 
 
-def stitch_plainly(predictor: Predictor, image: Tensor) -> Tensor:
+def stitch_plainly(predictor: Predictor, image: Tensor, overlap: float) -> Tensor:
     """Window-averaged logits of an image (C, *spatial): (K or K + 1, *spatial) float32."""
     plan, options, members = predictor.plan, predictor.options, predictor.members
     padded, original = pad_to(image, plan.patch_vox)
     importance = importance_map(plan.patch_vox, options.importance)
     stitcher = Stitcher(members.channels, padded.shape[1:], importance, torch.device("cpu"))
-    for window in place_windows(padded.shape[1:], plan.patch_vox, options.overlap):
+    for window in place_windows(padded.shape[1:], plan.patch_vox, overlap):
         stitcher.add(window, members(padded[(slice(None), *window)][None])[0])
     return stitcher.mean()[(slice(None), *original)]

@@ -133,7 +133,7 @@ class Predictor:
         made = resampled_shape(shape, spacing_mm, target)
         orders = axis_orders(spacing_mm, target, IMAGE_ORDER)
         turned = [tuple(values[axis] for axis in order) for values in (made, orders, self.plan.patch_vox)]
-        return ScaleGrid(turned[0], turned[1], turned[2], self.options.overlap, row_axis)
+        return ScaleGrid(turned[0], turned[1], turned[2], self.options.overlap_at(scale), row_axis)
 
     def _box(self, image: NDArray[np.float32], grid: GridRecord) -> Box | None:
         """Where a coarse look finds that structures can be, in the scan's axes; None for the whole scan."""

@@ -44,7 +44,8 @@ class PredictRequest:
             the model's preset found best.
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
         probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
-        overlap: share of a window's edge that neighbours have in common.
+        overlap: share of a window's edge that neighbours have in common; by default half at the scale nearest to 1, a
+            quarter at others.
         locate: look at each scan coarsely first and predict only where structures can be.
         calibrated: scale probabilities and tell the expected Dice as the model's calibration.json says, if it has one
             for these scales, mirror images and overlap.
@@ -59,7 +60,7 @@ class PredictRequest:
     mirror: bool | None = None
     uncertainty: bool = False
     probabilities: bool = False
-    overlap: float = 0.5
+    overlap: float | None = None
     locate: bool = False
     calibrated: bool = True
     only: Sequence[str] | None = None
@@ -144,7 +145,7 @@ def _calibration(folder: ModelFolder, options: PredictOptions, request: PredictR
         return None
     if found.weights_sha256 != file_sha256(folder.weights_path):
         reason = "it was made for other weights"
-    elif (found.scales, found.mirror, found.overlap) != (options.scales, options.mirror, options.overlap):
+    elif (found.scales, found.mirror, _overlaps(found)) != (options.scales, options.mirror, _overlaps(options)):
         reason = "it was made for other scales, mirror images or overlap"
     else:
         return found
@@ -153,6 +154,11 @@ def _calibration(folder: ModelFolder, options: PredictOptions, request: PredictR
         "`maskmatch calibrate` makes it anew"
     )
     return None
+
+
+def _overlaps(how: HeldOutCalibration | PredictOptions) -> list[float]:
+    """Of the windows of each scale."""
+    return [PredictOptions(scales=how.scales, overlap=how.overlap).overlap_at(scale) for scale in how.scales]
 
 
 def _predict_each(

@@ -121,10 +121,10 @@ def test_several_scales_against_a_naive_implementation() -> None:
     image = np.clip(image, *np.percentile(image, (0.05, 99.95)))
     image = (image - image.mean()) / image.std()
     shapes = {0.7: (13, 15, 15), 1.0: (18, 22, 22), 1.5: (27, 33, 32)}
-    starts = {
+    starts = {  # half of a window's edge is shared at scale 1, a quarter at the others
         0.7: [[0, 1], [0, 3], [0, 3]],
         1.0: [[0, 6], [0, 5, 10], [0, 5, 10]],
-        1.5: [[0, 5, 10, 15], [0, 5, 10, 16, 21], [0, 5, 10, 15, 20]],
+        1.5: [[0, 8, 15], [0, 7, 14, 21], [0, 7, 13, 20]],
     }
     members = []
     for scale, shape in shapes.items():
@@ -321,6 +321,24 @@ def test_bad_options_and_networks_are_refused() -> None:
     plan = make_plan((1.0, 1.0, 1.0), (8, 8, 8))
     with pytest.raises(ValueError, match=r"must give logits \(1, 3, 8, 8, 8\), got torch.Size\(\[1, 1, 8, 8, 8\]\)"):
         Predictor(nn.Identity(), plan).predict(make_volume((8, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("scales", "overlap", "wanted"),
+    [
+        ((1.0,), None, [0.5]),
+        ((0.7,), None, [0.5]),
+        ((0.85, 1.0, 1.2), None, [0.25, 0.5, 0.25]),
+        ((0.7, 1.5), None, [0.5, 0.25]),
+        ((0.85, 1.0, 1.2), 0.375, [0.375] * 3),
+        ((1.0, 1.5), 0.0, [0.0, 0.0]),
+    ],
+)
+def test_scales_beside_the_plans_own_overlap_less(
+    scales: tuple[float, ...], overlap: float | None, wanted: list[float]
+) -> None:
+    options = PredictOptions(scales=scales, overlap=overlap)
+    assert [options.overlap_at(scale) for scale in scales] == wanted
 
 
 def test_largest_component_by_hand() -> None:

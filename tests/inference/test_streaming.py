@@ -59,10 +59,10 @@ def test_streaming_equals_plain_for_any_number_of_classes(classes: int, scales: 
     both(Classes(3, classes), plan, options, make_volume((17, 31, 14), (1.0, 1.1, 1.2)))
 
 
-@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75, None])
 @pytest.mark.parametrize("shape", [(5, 6, 7), (40, 9, 7), (9, 33, 8), (13, 12, 31)])
 def test_streaming_equals_plain_at_every_overlap_and_along_every_axis(
-    shape: tuple[int, int, int], overlap: float
+    shape: tuple[int, int, int], overlap: float | None
 ) -> None:
     plan = make_plan((1.0, 1.0, 1.0), (8, 10, 8))
     options = PredictOptions(overlap=overlap, scales=(0.8, 1.0), mirror=overlap == 0.5, uncertainty=True)

@@ -260,3 +260,11 @@ def test_the_benchmark_measures_on_the_test_part(calibrated, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "| held-out scans, test scans | 12, 3 |" in printed
     assert "coverage of the 90 % interval" in printed
+
+
+def test_it_is_used_where_the_default_overlap_is_said(calibrated, tmp_path):
+    model, said = calibrated.copy(tmp_path), list[str]()
+    request = service.PredictRequest(only=["phantom_014"], notice=said.append, overlap=0.5)
+    service.predict(model, calibrated.source, tmp_path / "out", request)
+    assert "dice_expected" in summary(tmp_path / "out")[0]
+    assert said == []
