@@ -9,7 +9,6 @@ is in neither time; bringing the probabilities to the scan's own grid is in both
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.interleaved import REPOSITORY, Timed, interleave, tell
+from benchmarks.unlearnt import parser_of
 from maskmatch_med import service
 from maskmatch_med.data.preprocess import GridRecord, preprocess
 from maskmatch_med.inference import Engine, PredictOptions, Predictor
@@ -89,18 +89,10 @@ class _Scans:
 
 def main(words: Sequence[str]) -> None:
     """Predict in turns, score, print and write ``OUT/peers-NAME.json``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks peers", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path, help="data set with scans and labels")
-    parser.add_argument("--splits", type=Path, required=True, help="JSON with named parts")
-    parser.add_argument("--part", default="test", help="whose scans the model has not learnt from")
-    parser.add_argument("--first", type=int, default=None, help="only the first so many of the part")
-    parser.add_argument("--last", type=int, default=None, help="only the last so many of the part")
+    parser = parser_of("peers", __doc__, "test")
     parser.add_argument("--device", default="auto", help="as of maskmatch predict")
-    parser.add_argument("--engine", default="auto", help="as of maskmatch predict")
     parser.add_argument("--nnunet-python", type=Path, help="interpreter with nnunetv2")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("-o", "--out", type=Path, default=Path("bench-speed"))
     given = parser.parse_args(words)
     names = service.names_in_splits(given.splits, given.part, first=given.first, last=given.last)
     folder, device = ModelFolder(given.model), resolve_device(given.device)

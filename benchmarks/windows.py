@@ -7,15 +7,14 @@ Prints mean Dice, the paired difference from the first row, and seconds.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.interleaved import tell
+from benchmarks.unlearnt import parser_of
 from maskmatch_med import service
 
 WAYS: dict[str, dict[str, object]] = {
@@ -32,16 +31,9 @@ WAYS: dict[str, dict[str, object]] = {
 
 def main(words: Sequence[str]) -> None:
     """Predict in every way, score, print and write ``OUT/windows-NAME.json``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks windows", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path, help="data set with scans and labels")
-    parser.add_argument("--splits", type=Path, required=True, help="JSON with named parts")
-    parser.add_argument("--part", default="label_order", help="whose scans the model has not learnt from")
-    parser.add_argument("--last", type=int, default=None, help="only the last so many of the part")
-    parser.add_argument("--engine", default="eager", help="as of maskmatch predict")
-    parser.add_argument("-o", "--out", type=Path, default=Path("bench-speed"))
+    parser = parser_of("windows", __doc__, "label_order")
     given = parser.parse_args(words)
-    names = service.names_in_splits(given.splits, given.part, last=given.last)
+    names = service.names_in_splits(given.splits, given.part, first=given.first, last=given.last)
     scores, seconds = {}, {}
     for way, asked in WAYS.items():
         request = service.PredictRequest(only=names, mirror=False, calibrated=False, engine=given.engine, **asked)  # type: ignore[arg-type]
