@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_tensorboard_gets_every_number_by_name(tmp_path):
 
 def test_tensorboard_forgets_what_a_resumed_run_writes_again(tmp_path):
     written(tmp_path, range(1, 10))
+    time.sleep(1)  # TensorBoard reads files in the order of the seconds in their names
     written(tmp_path, range(6, 8), first=5)
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
