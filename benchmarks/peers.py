@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.interleaved import REPOSITORY, Timed, interleave, tell
+from benchmarks.monai_predictor import MonaiPredictor
 from benchmarks.unlearnt import parser_of
 from maskmatch_med import service
-from maskmatch_med.data.preprocess import GridRecord, preprocess
+from maskmatch_med.data.preprocess import preprocess
 from maskmatch_med.inference import Engine, PredictOptions, Predictor
-from maskmatch_med.inference.engines import half_precision
-from maskmatch_med.inference.windows import importance_map
 from maskmatch_med.io import find_cases, write_segmentation
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
@@ -51,7 +49,6 @@ WAYS = {
 """What is timed against MONAI's one scale."""
 
 Labels = NDArray[np.uint8]
-_LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def main(words: Sequence[str]) -> None:
         print("nnU-Net is left out: give --nnunet-python an interpreter that has nnunetv2")
     else:
         with NnUNetPredictor(given.nnunet_python, network, plan, device, list(scans.volumes.values())) as peer:
-            ours = _Ours(Predictor(engine, plan, PredictOptions(mirror=True)), scans)
+            ours = _ours(engine, plan, PredictOptions(mirror=True), scans)
             timed = interleave(ours.predict, peer.predict, given.rounds)
             what = f"{2 ** len(plan.mirror_axes)} mirror images, one scale, overlap 0.5"
             rows.append(scans.compared(what, "nnU-Net's predictor", timed, ours.labels, peer.labels()))
@@ -116,53 +113,28 @@ def main(words: Sequence[str]) -> None:
 def _against_monai(
     scans: _Scans, plan: Plan, engine: Engine, network: nn.Module, device: torch.device, rounds: int
 ) -> Sequence[dict[str, Any]]:
-    rows, monai = [], _Monai(network, plan, device, scans)
+    rows, monai = [], _InTurn(MonaiPredictor(network, plan, device).predict, scans)
     for what, options in WAYS.items():
-        ours = _Ours(Predictor(engine, plan, options), scans)
+        ours = _ours(engine, plan, options, scans)
         timed = interleave(ours.predict, monai.predict, rounds)
         rows.append(scans.compared(what, "MONAI, one scale, overlap 0.5", timed, ours.labels, monai.labels))
     return rows
 
 
-class _Ours:
-    """The streaming predictor, scan after scan."""
+class _InTurn:
+    """One predictor, scan after scan."""
 
-    def __init__(self, predictor: Predictor, scans: _Scans) -> None:
-        self._predictor, self._scans = predictor, scans
+    def __init__(self, segment: Callable[[Volume], Labels], scans: _Scans) -> None:
+        self._segment, self._scans = segment, scans
         self.labels: list[Labels] = []
 
     def predict(self) -> None:
-        self.labels = [self._predictor.predict(volume).labels for volume in self._scans.volumes.values()]
+        self.labels = [self._segment(volume) for volume in self._scans.volumes.values()]
 
 
-class _Monai:
-    """Eager PyTorch, half precision on a card; a whole map of probabilities, then linearly to the scan's own grid."""
-
-    def __init__(self, network: nn.Module, plan: Plan, device: torch.device, scans: _Scans) -> None:
-        self._network, self._plan, self._device, self._scans = network, plan, device, scans
-        self._weights = importance_map(plan.patch_vox).to(device)
-        self.labels: list[Labels] = []
-
-    @torch.inference_mode()
-    def predict(self) -> None:
-        self.labels = [self._segmented(volume) for volume in self._scans.volumes.values()]
-
-    def _segmented(self, volume: Volume) -> Labels:
-        made = preprocess(volume, self._plan)
-        image, patch = torch.from_numpy(made.image)[None].to(self._device), self._plan.patch_vox
-        with half_precision(self._device):
-            logits = sliding_window_inference(
-                image, patch, 2, self._network, overlap=0.5, mode="gaussian", roi_weight_map=self._weights
-            )
-        assert isinstance(logits, Tensor)
-        return made.grid.to_native(labels_on(made.grid, logits.float().softmax(1)).cpu().numpy())
-
-
-def labels_on(grid: GridRecord, maps: Tensor) -> Tensor:
-    """The class of the largest value on a scan's own grid: (1, K, *plan_shape) to (*grid.shape) uint8."""
-    if tuple(maps.shape[2:]) != grid.shape:
-        maps = nn.functional.interpolate(maps, size=grid.shape, mode=_LINEAR[len(grid.shape)])
-    return maps[0].argmax(0).to(torch.uint8)
+def _ours(engine: Engine, plan: Plan, options: PredictOptions, scans: _Scans) -> _InTurn:
+    predictor = Predictor(engine, plan, options)
+    return _InTurn(lambda volume: predictor.predict(volume).labels, scans)
 
 
 class NnUNetPredictor:

@@ -18,20 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.interleaved import Timed, interleave, tell
 from benchmarks.made import network_of, plan_of, scan_of
-from maskmatch_med.data.preprocess import preprocess
+from benchmarks.monai_predictor import MonaiPredictor
 from maskmatch_med.inference import Engine, PredictOptions, Predictor
 from maskmatch_med.inference.openvino_engine import open_openvino
 from maskmatch_med.inference.plain import predict_plainly
-from maskmatch_med.inference.windows import importance_map
 from maskmatch_med.planning.plan import Plan
-from maskmatch_med.volume import Volume
 
 Labels = NDArray[np.uint8]
 NARROW, WIDE = (0.85, 1.0, 1.2), (0.7, 1.0, 1.5)
@@ -43,16 +40,16 @@ def main(out: Path, rounds: int) -> None:
     network, volume, small = network_of(plan), scan_of(shape), scan_of((64, 64, 64))
     engine = open_openvino(plan, "benchmark", lambda: network)
     rows = [_forward(plan, network, engine, rounds)]
-    monai = _Monai(plan, network, volume)
+    monai = partial(MonaiPredictor(network, plan).predict, volume)
     one = Predictor(engine, plan)
-    timed = interleave(lambda: one.predict(volume), monai.predict, rounds)
-    rows.append(_row("one scale, overlap 0.5", timed, one.predict(volume).labels, monai.predict()))
+    timed = interleave(lambda: one.predict(volume), monai, rounds)
+    rows.append(_row("one scale, overlap 0.5", timed, one.predict(volume).labels, monai()))
     for scales, overlap in ((NARROW, None), (NARROW, 0.25), (NARROW, 0.5), (WIDE, None)):
         options = PredictOptions(scales=scales, overlap=overlap)
         three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
         named = f"scales {', '.join(f'{scale:g}' for scale in scales)}" + (f", overlap {overlap}" if overlap else "")
         three.predict(small)
-        timed = interleave(partial(three.predict, volume), monai.predict, max(1, rounds // 2), warm=True)
+        timed = interleave(partial(three.predict, volume), monai, max(1, rounds // 2), warm=True)
         labels, reference = three.predict(small).labels, predict_plainly(plain, small).labels
         rows.append(_row(named, timed, labels, reference))
     options = PredictOptions(scales=NARROW, overlap=0.5)
@@ -67,24 +64,6 @@ def main(out: Path, rounds: int) -> None:
 
 def _row(what: str, timed: Timed, labels: Labels, reference: Labels) -> dict[str, Any]:
     return {"what": what, **timed.record(), "labels_agree": round(float(np.mean(labels == reference)), 6)}
-
-
-class _Monai:
-    """One scale, windows that share half their edge, in eager PyTorch."""
-
-    def __init__(self, plan: Plan, network: nn.Module, volume: Volume) -> None:
-        self._plan, self._network, self._volume = plan, network, volume
-        self._weights = importance_map(plan.patch_vox)
-
-    @torch.inference_mode()
-    def predict(self) -> Labels:
-        made = preprocess(self._volume, self._plan)
-        image = torch.from_numpy(made.image)[None]
-        logits = sliding_window_inference(
-            image, self._plan.patch_vox, 2, self._network, overlap=0.5, mode="gaussian", roi_weight_map=self._weights
-        )
-        assert isinstance(logits, Tensor)
-        return made.grid.to_native(logits[0].softmax(0).argmax(0).to(torch.uint8).numpy())
 
 
 def _forward(plan: Plan, network: nn.Module, engine: Engine, rounds: int) -> dict[str, Any]:
