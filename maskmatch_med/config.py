@@ -55,6 +55,9 @@ class MaskingConfig(_Section):
     patch_mm: float | None = Field(default=None, gt=0)
     """Edge of a mask patch; by default an eighth (3D) or a sixteenth (2D) of the training patch's shortest edge, but no
     more than a quarter of the diameter of a structure's piece."""
+    fill: Literal["mean", "zero", "noise"] = "mean"
+    """What hidden voxels hold: each channel's mean over the view, 0 as in the authors' code, or Gaussian noise of the
+    channel's mean and standard deviation."""
     held_to: Literal["all", "visible"] = "all"
     """Where the masked view is held to the targets: everywhere, as its authors' code does, or where it is visible."""
     exact_count: bool = True
@@ -130,8 +133,8 @@ class UnlabelledConfig(_Section):
     one_term_a_step: bool = False
     """Draw one of the terms at each step and weigh it by their number: the same gradient on average, for less time, but
     each term has fewer steps to teach in."""
-    normalise_by: Literal["valid", "confident"] = "valid"
-    """Whether the terms average over all valid voxels or over the confident ones."""
+    normalise_by: Literal["valid", "confident", "class"] = "valid"
+    """Whether the terms average over all valid voxels, over the confident ones, or over those of each class alike."""
 
     @model_validator(mode="after")
     def _positive_beta(self) -> UnlabelledConfig:

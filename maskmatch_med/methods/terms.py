@@ -229,7 +229,7 @@ class _PatchMask:
         visible = draw_patch_mask(len(image), image.shape[2:], self.patch_vox, ratio, generator, exact)
         visible = visible.to(image.device)
         counted = visible[:, 0] if self.masking.held_to == "visible" else torch.ones_like(visible[:, 0])
-        return apply_patch_mask(image, visible), counted
+        return apply_patch_mask(image, visible, self.masking.fill, generator), counted
 
 
 def _noisy(image: Tensor, generator: Generator) -> Tensor:

@@ -8,9 +8,12 @@ isotropic in millimetres, hidden voxels take the image's mean, and the number of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
+
+Fill = Literal["mean", "zero", "noise"]
 
 
 def mask_patch_vox(patch_mm: float, spacing_mm: Sequence[float], shape: Sequence[int]) -> tuple[int, ...]:
@@ -65,7 +68,19 @@ def draw_patch_mask(
     return mask
 
 
-def apply_patch_mask(image: Tensor, visible: Tensor) -> Tensor:
-    """Fill the hidden voxels of (B, C, *spatial) with each channel's mean over the image."""
-    mean = image.mean(dim=tuple(range(2, image.ndim)), keepdim=True)
-    return torch.where(visible.to(image.device), image, mean)
+def apply_patch_mask(image: Tensor, visible: Tensor, fill: Fill = "mean", generator: Generator | None = None) -> Tensor:
+    """Fill the hidden voxels of (B, C, *spatial) with each channel's mean over the image, 0, or noise.
+
+    Args:
+        image: the view.
+        visible: (B, 1, *spatial) bool.
+        fill: ``mean`` [ours]; ``zero`` [fork], which is the scan's mean after normalisation; ``noise`` [ours], Gaussian
+            with each channel's mean and standard deviation, so that what is hidden cannot be told by its flatness.
+        generator: source of the noise, on the CPU.
+    """
+    axes = tuple(range(2, image.ndim))
+    filled = image.mean(dim=axes, keepdim=True) if fill != "zero" else image.new_zeros(())
+    if fill == "noise":
+        deviation = image.std(dim=axes, keepdim=True, correction=0)
+        filled = filled + deviation * torch.randn(image.shape, generator=generator).to(image)
+    return torch.where(visible.to(image.device), image, filled)

@@ -137,20 +137,26 @@ def test_shapes_that_disagree_are_named(labels: tuple[int, ...]) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(problems(), st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.sampled_from(["valid", "confident"]))
+@given(problems(), st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.sampled_from(["valid", "confident", "class"]))
 def test_confident_cross_entropy_is_the_formula(
     problem: tuple[Array, NDArray[np.int64], Array, NDArray[np.bool_]], threshold: float, normalise_by: str
 ) -> None:
     logits, _, teacher, valid = problem
     losses, confident, inside = 0.0, 0, 0
+    of_class = dict[int, list[float]]()
     for v in voxels(valid):
         if not valid[v]:
             continue
         inside += 1
         if at(teacher, v).max() >= threshold:
             confident += 1
-            losses -= math.log(softmax(at(logits, v))[at(teacher, v).argmax()])
+            label = int(at(teacher, v).argmax())
+            loss = -math.log(softmax(at(logits, v))[label])
+            losses += loss
+            of_class.setdefault(label, []).append(loss)
     expected = losses / max(1, inside if normalise_by == "valid" else confident)
+    if normalise_by == "class":
+        expected = sum(sum(each) / len(each) for each in of_class.values()) / max(1, len(of_class))
     tensor = torch.from_numpy(logits).requires_grad_()
     found = confident_cross_entropy(tensor, pseudo_of(teacher, valid), threshold, normalise_by)  # type: ignore[arg-type]
     assert value(found) == pytest.approx(expected, rel=1e-4, abs=1e-6)

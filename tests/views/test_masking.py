@@ -113,3 +113,18 @@ def test_fill_is_zero_for_a_scan_with_zero_mean() -> None:
     image = torch.tensor([[[[1.0, -1.0], [2.0, -2.0]]]])
     visible = torch.tensor([[[[True, False], [False, True]]]])
     assert apply_patch_mask(image, visible).tolist() == [[[[1.0, 0.0], [0.0, -2.0]]]]
+
+
+def test_noise_has_each_channels_mean_and_deviation_and_zero_is_zero() -> None:
+    image = torch.from_numpy(np.random.default_rng(0).normal((3, -2), (0.5, 4), (64, 64, 2)).astype(np.float32))
+    image = image.permute(2, 0, 1)[None]
+    visible = draw_patch_mask(1, (64, 64), (4, 4), 0.7, generator(3))
+    noise = apply_patch_mask(image, visible, "noise", generator(1))[0]
+    hidden = ~visible[0, 0]
+    for channel, (mean, deviation) in enumerate([(3, 0.5), (-2, 4)]):
+        drawn = noise[channel][hidden]
+        assert drawn.mean().item() == pytest.approx(mean, abs=4 * deviation / len(drawn) ** 0.5)
+        assert drawn.std().item() == pytest.approx(deviation, rel=0.06)
+    assert torch.equal(noise[:, ~hidden], image[0][:, ~hidden])
+    assert torch.equal(apply_patch_mask(image, visible, "noise", generator(1))[0], noise)
+    assert apply_patch_mask(image, visible, "zero")[0][:, hidden].unique().tolist() == [0]
