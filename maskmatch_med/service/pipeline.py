@@ -95,6 +95,10 @@ def _read(plan: Plan, case: CaseFiles) -> Volume:
             f"{case.channels[0]} has {volume.channels} channels, the model was trained on "
             f"{len(plan.channel_names)}: {', '.join(plan.channel_names)}"
         )
+    if plan.spatial_dims == 3 and 1 in volume.geometry.shape:
+        raise InputError(
+            f"{case.channels[0]} is a single slice, the model was trained on volumes: give it the whole scan"
+        )
     return volume
 
 

@@ -310,6 +310,16 @@ def test_a_picture_does_not_fit_a_model_of_scans(run, places):
     refuse(run("predict", places.model, places.tmp / "a.png", "-o", places.tmp / "out"), r"a\.png has 3 channels")
 
 
+def test_a_grey_picture_or_a_single_slice_does_not_fit_a_model_of_volumes(run, places):
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(places.tmp / "a.png")
+    scan = nib.load(next(places.scans.iterdir()))
+    nib.save(scan.slicer[:, :, 10:11], places.tmp / "b_0000.nii.gz")
+    for name in ("a.png", "b_0000.nii.gz"):
+        outcome = run("predict", places.model, places.tmp / name, "-o", places.tmp / "out")
+        refuse(outcome, rf"{name}.* is a single slice, the model was trained on volumes")
+    assert not any((places.tmp / "out").glob("*.nii.gz"))
+
+
 def test_a_label_outside_the_declared_ones_is_not_scored(run, places):
     source = next(places.labels.iterdir())
     image = nib.load(source)
