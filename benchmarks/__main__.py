@@ -1,6 +1,7 @@
-"""``python -m benchmarks predict|export|memory|growth|start|train|app|peers|steps|windows|table [--rounds N]``.
+"""``python -m benchmarks predict|export|memory|growth|start|train|app|table [--rounds N]``.
 
-Each times ours and a peer in turns, prints a table of median, least and greatest ratio, and writes ``OUT/NAME.json``.
+``peers``, ``steps``, ``windows`` and ``uncertainty`` take words of their own: ``--help`` after them tells. Each of the
+others times ours and a peer in turns, prints a table of median, least and greatest ratio, and writes ``OUT/NAME.json``.
 ``table`` prints what lies in OUT as one table. Comparisons of accuracy have commands of their own, see
 ``benchmarks/README.md``.
 """
@@ -20,8 +21,7 @@ NAMES = ("predict", "export", "memory", "growth", "start", "train", "app")
 
 def main(words: list[str]) -> None:
     """Run what the first word says; without one, all of them."""
-    if words[:1] in (["peers"], ["steps"], ["windows"]):
-        # They take words of their own.
+    if words[:1] in (["peers"], ["steps"], ["windows"], ["uncertainty"]):
         import_module(f"benchmarks.{words[0]}").main(words[1:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

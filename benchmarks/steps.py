@@ -6,6 +6,7 @@ with its unlabelled views, under the default settings; a default run spends its 
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -58,8 +59,11 @@ class Timed:
 
 def main(words: list[str]) -> None:
     """Print the median time of a step, and steps a second, for each recipe."""
-    study = Study.open(Path(words[0]))
-    recipes = words[1:] or list(RECIPES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks steps", description=__doc__)
+    parser.add_argument("study", type=Path, help="a study with its plan")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="all by default")
+    asked = parser.parse_args(words)
+    study, recipes = Study.open(asked.study), asked.recipes or list(RECIPES)
     plan = Plan.load(study.root / "plan.json")
     timed = {recipe: Timed(recipe, study, plan) for recipe in recipes}
     for iteration in range(ROUNDS + 1):

@@ -1,4 +1,4 @@
-"""What a model's confidence is worth: python benchmarks/uncertainty.py MODEL DATA --splits FILE --held-out 30
+"""What a model's confidence is worth: python -m benchmarks uncertainty MODEL DATA --splits FILE --held-out 30
 
 Calibrates MODEL on the last scans of ``label_order``, whose labels it must not have learnt from, and measures on
 ``test``: calibration error before and after temperature scaling, and expected against true Dice. Prints a Markdown

@@ -85,14 +85,27 @@ class DiskFullError(StudyError):
     """The disk, or the share of it that this user may fill, has no room left; nothing was changed."""
 
 
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What the system says where a disk, or somebody's share of it, has no room left."""
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory", "bad_alloc")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory has run out, of the computer or of a device; each library says it otherwise."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not say anything
+        return True
+    return not isinstance(error, MaskMatchError) and any(sign in str(error).casefold() for sign in _NO_MEMORY)
 
 
 def not_written(folder: Path, error: OSError) -> StudyError:
     """The error to raise where a folder of a study cannot be written to, by what the system says."""
     told = error.strerror or str(error)
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return DiskFullError(f"cannot save to {folder}: {told}; free some space, then save again")
     if error.errno in _FORBIDDEN:
         return ReadOnlyError(f"cannot write to {folder}: {told}; it may only be read, so check its rights")

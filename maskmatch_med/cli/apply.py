@@ -61,6 +61,9 @@ def predict(
     splits: Annotated[Path | None, typer.Option(help="JSON with named parts; predict only one of them.")] = None,
     part: Annotated[str, typer.Option(help="The part of the splits to predict.")] = "test",
     only: Annotated[str | None, typer.Option(help="Names of the cases to predict, separated by commas.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out scans that OUT has been given a segmentation of by this model.")
+    ] = False,
     unlabelled: Annotated[
         Path | None, typer.Option(metavar="STUDY", help="Predict only the scans that have no complete label in it.")
     ] = None,
@@ -71,7 +74,7 @@ def predict(
     from maskmatch_med import service
     from maskmatch_med.cli.console import ProgressBar
 
-    chosen = [name.strip() for name in only.split(",")] if only else None
+    chosen = None if only is None else [name.strip() for name in only.split(",")]
     if splits is not None:
         named = service.names_in_splits(splits, part)
         chosen = named if chosen is None else [name for name in chosen if name in named]
@@ -90,6 +93,7 @@ def predict(
         locate=locate,
         calibrated=calibrated,
         only=chosen,
+        resume=resume,
         device=device,
         engine=engine,
         notice=lambda sentence: typer.echo(f"Note: {sentence}"),

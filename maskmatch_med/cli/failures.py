@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory", "bad_alloc")
+from maskmatch_med.errors import FULL, lacks_memory
+
 _NO_ROOM = ("no space left", "file too large", "quota exceeded", "requested and")
 MEMORY = (
     "the memory of this computer is full: close other programs, train with the preset quick, or leave out the largest "
@@ -19,11 +18,9 @@ def in_plain_words(error: BaseException) -> str | None:
     """A sentence with what to do where memory or disk have run out; None for all else."""
     for one in _chain(error):
         text = str(one).casefold()
-        if isinstance(one, OSError) and one.errno in _FULL:
+        if isinstance(one, OSError) and one.errno in FULL:
             return DISK
-        if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM):
-            return MEMORY
-        if any(sign in text for sign in _NO_MEMORY):
+        if lacks_memory(one):
             return MEMORY
         if any(sign in text for sign in _NO_ROOM):
             return DISK

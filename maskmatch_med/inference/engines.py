@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, MaskMatchError
 
 EngineName = Literal["auto", "eager", "compiled", "openvino"]
 _X86 = {"x86_64", "amd64", "i386", "i686"}
@@ -76,14 +76,27 @@ class CompiledEngine:
         self._compiled: Any = torch.compile(self._network, dynamic=False, mode=mode)
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """See :class:`Engine`."""
+        """See :class:`Engine`.
+
+        Raises:
+            MaskMatchError: the network cannot be compiled on this machine.
+        """
         count = windows.shape[0]
         if count > self._at_once:
             return torch.cat([self(part) for part in torch.split(windows, self._at_once)])
         if count < self._at_once:
             windows = torch.cat([windows, windows.new_zeros(self._at_once - count, *windows.shape[1:])])
-        with half_precision(self.device):
-            return torch.clone(self._compiled(windows)[:count])
+        try:
+            with half_precision(self.device):
+                return torch.clone(self._compiled(windows)[:count])
+        except RuntimeError as error:
+            if not any(kind.__name__ == "BackendCompilerFailed" for kind in type(error).__mro__):
+                raise
+            told = str(error).strip().splitlines()[0]
+            raise MaskMatchError(
+                f"the engine compiled cannot compile the network here ({told}); on a processor it needs a C++ "
+                "compiler, such as g++: install one, or use another engine"
+            ) from error
 
     def on_processor(self) -> Engine:
         """See :class:`Engine`; without compiling anew."""

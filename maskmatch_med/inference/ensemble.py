@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskmatch_med.data.preprocess import GridRecord
+from maskmatch_med.errors import FULL, InputError
 from maskmatch_med.inference.expected_dice import SoftOverlap
 from maskmatch_med.inference.options import Prediction, PredictOptions
 from maskmatch_med.inference.slab import Slab, entropy, largest
@@ -123,8 +126,32 @@ class Ensemble:
 
 
 def _fractions(shape: Sequence[int]) -> NDArray[np.float32]:
-    """A map of float32, in a temporary file where it is large."""
-    if 4 * math.prod(shape) <= _KEPT_IN_MEMORY:
+    """A map of float32, in a temporary file where it is large.
+
+    Raises:
+        InputError: the folder of temporary files has no room for it.
+    """
+    size = 4 * math.prod(shape)
+    if size <= _KEPT_IN_MEMORY:
         return np.zeros(tuple(shape), dtype=np.float32)
-    with tempfile.TemporaryFile(prefix="maskmatch-") as file:
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=tuple(shape))
+    try:
+        with tempfile.TemporaryFile(prefix="maskmatch-") as file:
+            _take_room(file.fileno(), size)
+            return np.memmap(file, dtype=np.float32, mode="w+", shape=tuple(shape))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise InputError(
+            f"the maps that are asked for take {size / 2**30:.1f} GiB, more than {tempfile.gettempdir()} has room for; "
+            "make room there, set TMPDIR to a larger folder, or predict without probabilities and uncertainty"
+        ) from error
+
+
+def _take_room(file: int, size: int) -> None:
+    """Have the disk keep room for a whole file now: where it lacks later, the system ends the process at once."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+            raise

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from maskmatch_med.errors import lacks_memory
 from maskmatch_med.inference.engines import Engine
 from maskmatch_med.inference.slab import entropy
 
@@ -105,8 +106,8 @@ class Members:
             part = images[done : done + self.at_once]
             try:
                 outputs.append(self._logits(part.to(self.engine.device)))
-            except torch.OutOfMemoryError:
-                if not self._relieve():
+            except (RuntimeError, MemoryError) as error:
+                if not lacks_memory(error) or not self._relieve():
                     raise
                 continue
             done += part.shape[0]

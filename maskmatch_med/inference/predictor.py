@@ -14,7 +14,7 @@ equal.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -83,8 +83,12 @@ class Predictor:
         return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
 
     @torch.inference_mode()
-    def predict(self, volume: Volume) -> Prediction:
+    def predict(self, volume: Volume, advance: Callable[[float], None] = lambda share: None) -> Prediction:
         """Segment one scan.
+
+        Args:
+            volume: the scan.
+            advance: called with the share of the rows that are done, in (0, 1].
 
         Raises:
             InputError: the scan does not fit the plan (channels, a 2D plan and a scan of many slices).
@@ -107,6 +111,7 @@ class Predictor:
         near = ([scale.take(rows) for scale in scales] for rows in slabs)
         for rows, closed in zip(slabs, in_turn(partial(ensemble.closed, parts) for parts in near), strict=True):
             ensemble.keep(rows, closed)
+            advance(rows.stop / shape[0])
         return ensemble.prediction()
 
     @torch.inference_mode()

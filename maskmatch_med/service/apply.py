@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maskmatch_med.errors import InputError, listed
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
+from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import resolve_device
@@ -50,6 +51,8 @@ class PredictRequest:
         calibrated: scale probabilities and tell the expected Dice as the model's calibration.json says, if it has one
             for these scales, mirror images and overlap.
         only: names of the cases to predict; the others are left out.
+        resume: leave out the cases whose segmentation, with the maps asked for, lies in the folder already and is newer
+            than the model and the scan.
         device: where to predict.
         engine: auto, eager, compiled or openvino, see :mod:`maskmatch_med.inference.engines`.
         progress: called with (done, total, case name).
@@ -64,6 +67,7 @@ class PredictRequest:
     locate: bool = False
     calibrated: bool = True
     only: Sequence[str] | None = None
+    resume: bool = False
     device: str = "auto"
     engine: str = "auto"
     progress: Progress = _silent
@@ -85,13 +89,13 @@ def predict(
         request: how to predict.
 
     Returns:
-        The label files, one a scan. ``OUT/summary.csv`` lists volumes in ml and, of a calibrated model, the expected
-        Dice, with a 90 % interval where enough held-out scans have given one.
+        The label files, one a scan that was predicted now. ``OUT/summary.csv`` lists volumes in ml and, of a calibrated
+        model, the expected Dice, with a 90 % interval where enough held-out scans have given one.
 
     Raises:
         StudyError: there is no finished model.
-        InputError: nothing was found, or some inputs cannot be read or do not fit the model; the others are written.
-        TrainingError: the device's memory does not hold the scan.
+        InputError: nothing was found, or some inputs cannot be read, do not fit the model or need more memory than
+            there is; the others are written.
     """
     request = request or PredictRequest()
     folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))
@@ -102,7 +106,9 @@ def predict(
     for sentence in found.notes:
         request.notice(sentence)
     cases = selected_cases(found.cases, request.only)
-    _refuse_to_overwrite(cases, Path(out))
+    _refuse_to_overwrite(cases, Path(out), request)
+    if request.resume:
+        cases = _not_yet(cases, Path(out), folder, request)
     options = predict_options(request, folder.metrics().get("inference", {}))
     calibration = _calibration(folder, options, request)
     if calibration is not None:
@@ -166,25 +172,45 @@ def _predict_each(
 ) -> tuple[list[Path], list[InputError]]:
     """Predict scan after scan; what is wrong with one does not keep the others from being predicted."""
     plan = predictor.plan
-    written, rows, refused = list[Path](), list[dict[str, Any]](), list[InputError]()
-    try:
-        with Writer() as writer:
-            progress(0, len(cases), cases[0].name if cases else "")
-            began = time.monotonic()
-            for index, (case, found) in enumerate(predict_in_turn(predictor, cases), start=1):
-                if isinstance(found, InputError):
-                    refused.append(found)
-                else:
-                    writer.submit(partial(_write_prediction, target, case, *found, plan.classes))
-                    written.append(target / f"{case.name}.nii.gz")
-                    row = {"case": case.name, **_volumes_ml(*found, plan), **_doubts(found[1], offsets)}
-                    rows.append({**row, "seconds": round(time.monotonic() - began, 2)})
-                progress(index, len(cases), cases[index].name if index < len(cases) else "")
-                began = time.monotonic()
-    finally:
-        if rows:
-            _write_summary(target, rows)
+    written, refused = list[Path](), list[InputError]()
+    counter = _Counter(cases, progress)
+    with Writer() as writer:
+        counter.begin(0)
+        for index, (case, found) in enumerate(predict_in_turn(predictor, cases, counter.within), start=1):
+            seconds = counter.seconds()
+            if isinstance(found, InputError):
+                refused.append(found)
+            else:
+                row = {"case": case.name, **_volumes_ml(*found, plan), **_doubts(found[1], offsets), "seconds": seconds}
+                writer.submit(partial(_write_case, target, case, *found, plan.classes, row))
+                written.append(target / f"{case.name}.nii.gz")
+            counter.begin(index)
     return written, refused
+
+
+class _Counter:
+    """Tells how many scans are done, and of a scan that takes long how far it is, once a second."""
+
+    def __init__(self, cases: Sequence[CaseFiles], progress: Progress) -> None:
+        self._names, self._progress = [case.name for case in cases], progress
+        self._done = 0
+        self._began = self._told = time.monotonic()
+
+    def begin(self, done: int) -> None:
+        """So many are done, and the next one begins."""
+        self._done = done
+        self._progress(done, len(self._names), "".join(self._names[done : done + 1]))
+        self._began = self._told = time.monotonic()
+
+    def within(self, share: float) -> None:
+        """So much of the scan at hand is done."""
+        if time.monotonic() - self._told >= 1:
+            self._progress(self._done, len(self._names), f"{self._names[self._done]}, {share:.0%}")
+            self._told = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the scan at hand began."""
+        return round(time.monotonic() - self._began, 2)
 
 
 def _refusal(refused: Sequence[InputError], written: int) -> InputError:
@@ -195,13 +221,42 @@ def _refusal(refused: Sequence[InputError], written: int) -> InputError:
     return InputError(f"{len(refused)} of {len(refused) + written} scans were refused, {others}:\n{told}")
 
 
-def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path) -> None:
-    """Predictions are named like their scans, so they must not land in the scans' own folder."""
+def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path, request: PredictRequest) -> None:
+    """Predictions are named like their scans, so they must not land where scans or other people's files lie."""
     sources = {path.resolve() for case in cases for path in case.channels}
     for case in cases:
-        for target in (out / f"{case.name}.nii.gz", out / f"{case.name}.png"):
+        segmentation = out / f"{case.name}.nii.gz"
+        for target in (segmentation, out / f"{case.name}.png"):
             if target.resolve() in sources:
                 raise InputError(f"the prediction {target} would replace the scan of that name; choose another -o")
+        if not segmentation.is_file() and (found := _maps(out, case.name)) and _asked_maps(request):
+            raise InputError(f"{found[0]} was not written beside a segmentation; choose another -o or move it away")
+    path = out / "summary.csv"
+    if path.is_file() and not path.read_bytes().startswith(b"case"):
+        raise InputError(f"{path} is not a summary of predictions; choose another -o or move it away")
+
+
+def _asked_maps(request: PredictRequest) -> tuple[str, ...]:
+    """What follows the case in the names of the maps that are asked for, of those that are always written."""
+    asked = {"_uncertainty": request.uncertainty, "_probabilities_00": request.probabilities}
+    return tuple(ending for ending, wanted in asked.items() if wanted)
+
+
+def _not_yet(cases: Sequence[CaseFiles], out: Path, folder: ModelFolder, request: PredictRequest) -> list[CaseFiles]:
+    """The cases that an interrupted prediction with this model has left."""
+    trained = folder.weights_path.stat().st_mtime
+
+    def is_done(case: CaseFiles) -> bool:
+        parts = [out / f"{case.name}{ending}.nii.gz" for ending in ("", *_asked_maps(request))]
+        if not all(part.is_file() for part in parts):
+            return False
+        inputs = max(path.stat().st_mtime for path in case.channels)
+        return min(part.stat().st_mtime for part in parts) > max(trained, inputs)
+
+    left = [case for case in cases if not is_done(case)]
+    if len(left) < len(cases):
+        request.notice(f"{len(cases) - len(left)} of {len(cases)} scans are segmented in {out} already and left out")
+    return left
 
 
 def selected_cases(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> list[CaseFiles]:
@@ -220,10 +275,19 @@ def selected_cases(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> li
     return [by_name[name] for name in only]
 
 
+def _write_case(
+    target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int, row: Mapping[str, Any]
+) -> None:
+    """Write one scan's row of the summary when what it tells of is there."""
+    _write_prediction(target, case, volume, prediction, classes)
+    _write_summary(target, row)
+
+
 def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int) -> None:
-    for stale in _maps(target, case.name):
-        stale.unlink()
     path = target / f"{case.name}.nii.gz"
+    if path.is_file():
+        for stale in _maps(target, case.name):
+            stale.unlink()
     write_segmentation(path, prediction.labels, volume.geometry)
     if case.is_raster:
         write_mask_png(target / f"{case.name}.png", prediction.labels, classes=classes)
@@ -259,18 +323,18 @@ def _doubts(prediction: Prediction, offsets: DiceOffsets | None) -> dict[str, fl
     return row
 
 
-def _write_summary(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``summary.csv``: these rows, after those of an earlier one whose segmentations still lie beside it."""
-    path, new = target / "summary.csv", {row["case"] for row in rows}
+def _write_summary(target: Path, new: Mapping[str, Any]) -> None:
+    """Write ``summary.csv``: this row after those that it has, as far as their segmentations still lie beside it."""
+    path = target / "summary.csv"
     kept: list[Mapping[str, Any]] = []
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 name = row.get("case")
-                if name and name not in new and None not in row and (target / f"{name}.nii.gz").is_file():
+                if name and name != new["case"] and None not in row and (target / f"{name}.nii.gz").is_file():
                     kept.append(row)
-    everything = [*kept, *rows]
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    everything = [*kept, new]
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(key for row in everything for key in row)))
         writer.writeheader()
         writer.writerows(everything)

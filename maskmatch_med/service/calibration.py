@@ -53,8 +53,8 @@ def calibrate(
 
     Raises:
         StudyError: there is no finished model.
-        InputError: the model learnt from the label of a scan, or a scan or label cannot be used.
-        TrainingError: the device's memory does not hold a scan.
+        InputError: the model learnt from the label of a scan, a scan or label cannot be used, or memory does not
+            hold it.
     """
     request = request or PredictRequest()
     folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))

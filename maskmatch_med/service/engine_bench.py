@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from maskmatch_med.nets import build_network
 from maskmatch_med.planning.plan import ChannelNormalisation, NetworkPlan, Plan
 
 _ROUNDS = 5
+_MATTERS = 1.1
 _PLAN = Plan(
     spatial_dims=3,
     channel_names=("MR",),
@@ -52,8 +54,21 @@ def time_engines(device: torch.device) -> list[tuple[str, str]]:
             taken = _seconds(engine, windows)
             if number:
                 seconds[name].append(taken)
-    rows = [(f"Engine {name}", f"{statistics.median(took) / 2:.3f} s a window") for name, took in seconds.items()]
-    return [*rows, ("Engine auto", f"takes {choose_engine('auto', device)}")]
+    median = {name: statistics.median(took) / 2 for name, took in seconds.items()}
+    rows = [(f"Engine {name}", f"{took:.3f} s a window") for name, took in median.items()]
+    return [*rows, ("Engine auto", _choice(choose_engine("auto", device), median))]
+
+
+def _choice(chosen: str, median: Mapping[str, float]) -> str:
+    """Which engine ``auto`` takes, and whether another one was faster just now."""
+    fastest = min(median, key=lambda name: median[name])
+    factor = median[chosen] / median[fastest]
+    if factor < _MATTERS:
+        return f"takes {chosen}"
+    return (
+        f"takes {chosen}, but {fastest} was {factor:.1f} times as fast just now; where that lasts, "
+        f"predict with --engine {fastest}"
+    )
 
 
 @torch.inference_mode()

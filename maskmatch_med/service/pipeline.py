@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, lacks_memory
 from maskmatch_med.inference import Prediction, Predictor
 from maskmatch_med.io import CaseFiles
 from maskmatch_med.planning import Plan
-from maskmatch_med.service.devices import memory_explained
 from maskmatch_med.volume import Volume
 
 
@@ -18,20 +18,19 @@ def predict_case(predictor: Predictor, case: CaseFiles) -> tuple[Volume, Predict
     """Read one scan and segment it.
 
     Raises:
-        InputError: the scan cannot be read or does not fit the model.
-        TrainingError: the device's memory does not hold it.
+        InputError: the scan cannot be read, does not fit the model, or needs more memory than there is.
     """
     volume = _read(predictor.plan, case)
-    return volume, _segmented(predictor, case, volume)
+    return volume, _segmented(predictor, case, volume, lambda share: None)
 
 
 def predict_in_turn(
-    predictor: Predictor, cases: Sequence[CaseFiles]
+    predictor: Predictor, cases: Sequence[CaseFiles], advance: Callable[[float], None] = lambda share: None
 ) -> Iterator[tuple[CaseFiles, tuple[Volume, Prediction] | InputError]]:
     """Segment scans in their order, each read while the one before is computed; what is wrong with one is given too.
 
-    Raises:
-        TrainingError: the device's memory does not hold a scan.
+    A scan that needs more memory than there is is one of those: the others may need less. ``advance`` is called with
+    the share of the scan at hand that is done.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
         ahead: Future[Volume] | None = None
@@ -45,7 +44,7 @@ def predict_in_turn(
                 continue
             ahead = _next(reader, predictor.plan, cases, index)
             try:
-                found = _segmented(predictor, case, volume)
+                found = _segmented(predictor, case, volume, advance)
             except InputError as error:
                 yield case, error
                 continue
@@ -89,7 +88,8 @@ def _next(reader: ThreadPoolExecutor, plan: Plan, cases: Sequence[CaseFiles], in
 
 
 def _read(plan: Plan, case: CaseFiles) -> Volume:
-    volume = case.read(channels=len(plan.channel_names))
+    with _memory_explained(case):
+        volume = case.read(channels=len(plan.channel_names))
     if volume.channels != len(plan.channel_names):
         raise InputError(
             f"{case.channels[0]} has {volume.channels} channels, the model was trained on "
@@ -102,9 +102,23 @@ def _read(plan: Plan, case: CaseFiles) -> Volume:
     return volume
 
 
-def _segmented(predictor: Predictor, case: CaseFiles, volume: Volume) -> Prediction:
+def _segmented(predictor: Predictor, case: CaseFiles, volume: Volume, advance: Callable[[float], None]) -> Prediction:
     try:
-        with memory_explained(f"{case.channels[0]}", "predict with fewer scales, without --mirror, or --device cpu"):
-            return predictor.predict(volume)
+        with _memory_explained(case):
+            return predictor.predict(volume, advance)
     except InputError as error:
-        raise InputError(f"{case.channels[0]}: {error}") from error
+        said = str(error)
+        raise InputError(said if said.startswith(str(case.channels[0])) else f"{case.channels[0]}: {said}") from error
+
+
+@contextmanager
+def _memory_explained(case: CaseFiles) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not lacks_memory(error):
+            raise
+        raise InputError(
+            f"{case.channels[0]} needs more memory than is free; predict with fewer scales, without mirror images, "
+            "probabilities and uncertainty, or close other programs"
+        ) from error

@@ -161,23 +161,27 @@ def test_a_scan_four_times_as_long_needs_no_more_memory_beyond_itself(monkeypatc
 class Full(EagerEngine):
     """An engine whose device holds no more than some windows at a time."""
 
-    def __init__(self, network: nn.Module, holds: int, device: str = "cpu") -> None:
+    def __init__(self, network: nn.Module, holds: int, device: str = "cpu", error: Exception | None = None) -> None:
         super().__init__(network)
         self.device, self.holds, self.seen = torch.device(device), holds, list[int]()
+        self.error = error or torch.OutOfMemoryError()
 
     def __call__(self, windows: Tensor) -> Tensor:
         self.seen.append(windows.shape[0])
         if windows.shape[0] > self.holds:
-            raise torch.OutOfMemoryError
+            raise self.error
         return super().__call__(windows)
 
 
-def test_too_large_a_batch_is_halved_and_nothing_is_computed_twice() -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_too_large_a_batch_is_halved_and_nothing_is_computed_twice(error: Exception) -> None:
     plan, volume = make_plan((1.0, 1.0, 1.0), (8, 8, 8)), make_volume((20, 20, 20))
     options = PredictOptions(windows_per_forward=8)
     expected = Predictor(Convolution(3), plan, options).predict(volume)
     notes: list[str] = []
-    engine = Full(Convolution(3), holds=3)
+    engine = Full(Convolution(3), holds=3, error=error)
     found = Predictor(engine, plan, options, notice=notes.append).predict(volume)
     np.testing.assert_array_equal(found.labels, expected.labels)
     assert engine.seen[:3] == [8, 4, 2], "halved until it fits"

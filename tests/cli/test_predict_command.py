@@ -1,0 +1,153 @@
+"""Predicting many scans: killed and gone on with, one that memory does not hold, files of others in the folder."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from maskmatch_med.inference import Predictor
+
+
+def rows_of(out):
+    with (out / "summary.csv").open(newline="") as stream:
+        return [row["case"] for row in csv.DictReader(stream)]
+
+
+def copies(places, count):
+    """So many copies of a scan, in a folder."""
+    folder = places.tmp / "many"
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(next(places.scans.iterdir()), folder / f"scan{number}_0000.nii.gz")
+    return folder
+
+
+def test_a_killed_prediction_has_a_row_for_each_segmentation_and_goes_on(run, places):
+    scans, out = copies(places, 30), places.tmp / "out"
+    command = ["predict", str(places.model), str(scans), "-o", str(out)]
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("maskmatch"), *command], stdout=subprocess.DEVNULL
+    ) as process:
+        end = time.monotonic() + 120
+        while len(list(out.glob("scan*.nii.gz"))) < 2 and time.monotonic() < end:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    written = {path.name.removesuffix(".nii.gz") for path in out.glob("scan*.nii.gz")}
+    assert 2 <= len(written) < 30
+    assert len(written) - len(rows_of(out)) <= 1, "at most the last one was killed before its row"
+    before = {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in written}
+    outcome = run(*command, "--resume")
+    assert outcome.code == 0
+    assert f"{len(written)} of 30 scans are segmented" in outcome.out.replace("\n", " ")
+    assert f"{30 - len(written)} segmentation" in outcome.out
+    assert {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in written} == before
+    assert len(list(out.glob("scan*.nii.gz"))) == 30
+
+
+def test_resume_predicts_again_what_is_older_than_model_or_scan_or_lacks_a_map(run, places):
+    scans, out = copies(places, 3), places.tmp / "out"
+    command = ["predict", places.model, scans, "-o", out]
+    assert "3 segmentations written" in run(*command, "--resume").out
+    assert "0 segmentations written" in run(*command, "--resume").out
+    scan = scans / "scan1_0000.nii.gz"
+    scan.write_bytes(scan.read_bytes())
+    assert "1 segmentation written" in run(*command, "--resume").out
+    assert "3 segmentations written" in run(*command, "--resume", "--uncertainty").out
+    weights = next(places.model.glob("weights*"))
+    weights.touch()
+    assert "3 segmentations written" in run(*command, "--resume").out
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
+def test_a_scan_that_memory_does_not_hold_does_not_cost_the_others(run, places, monkeypatch, error):
+    scans, out = copies(places, 3), places.tmp / "out"
+    whole, seen = Predictor.predict, []
+
+    def short(self, volume, advance):
+        seen.append(volume)
+        if len(seen) == 2:
+            raise error
+        return whole(self, volume, advance)
+
+    monkeypatch.setattr(Predictor, "predict", short)
+    outcome = run("predict", places.model, scans, "-o", out)
+    assert outcome.code == 2
+    assert "scan1_0000.nii.gz needs more memory than is free" in outcome.err
+    assert sorted(rows_of(out)) == ["scan0", "scan2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="room on the disk is reserved on Linux")
+def test_maps_that_the_temporary_folder_has_no_room_for_are_a_sentence():
+    """Without room kept beforehand the system ends the process with a bus error."""
+    import resource
+
+    script = """
+from maskmatch_med.errors import InputError
+from maskmatch_med.inference.ensemble import _fractions
+try:
+    _fractions((600, 600, 600))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)),
+    )
+    assert "the maps that are asked for take 0.8 GiB, more than" in done.stdout
+
+
+def test_a_scan_named_like_a_map_stays(run, places):
+    scan = nib.load(next(places.scans.iterdir()))
+    folder = places.tmp / "both"
+    folder.mkdir()
+    nib.save(scan, folder / "x.nii")
+    other = folder / "x_uncertainty.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.float32), np.eye(4)), other)
+    before = other.read_bytes()
+    assert run("predict", places.model, folder / "x.nii", "-o", folder).code == 0
+    assert other.read_bytes() == before
+    (folder / "x.nii.gz").unlink()
+    outcome = run("predict", places.model, folder / "x.nii", "-o", folder, "--uncertainty")
+    assert outcome.code == 2
+    assert "x_uncertainty.nii.gz was not written beside a segmentation" in outcome.err
+    assert other.read_bytes() == before
+
+
+def test_a_table_of_somebody_else_stays(run, places):
+    out = places.tmp / "out"
+    out.mkdir()
+    (out / "summary.csv").write_text("patient,age\n1,70\n")
+    outcome = run("predict", places.model, places.scans, "-o", out)
+    assert outcome.code == 2
+    assert "summary.csv is not a summary of predictions" in outcome.err
+    assert (out / "summary.csv").read_text() == "patient,age\n1,70\n"
+
+
+def test_no_name_at_all_is_no_scan(run, places):
+    outcome = run("predict", places.model, places.scans, "-o", places.tmp / "out", "--only", "")
+    assert outcome.code == 2
+    assert "no scan for" in outcome.err
+
+
+def test_a_scan_that_takes_long_tells_how_far_it_is(run, places, monkeypatch):
+    """Every second; here the clock is a fast one."""
+    now = iter(range(10**6))
+    monkeypatch.setattr("maskmatch_med.service.apply.time.monotonic", lambda: float(next(now)))
+    told = []
+    monkeypatch.setattr("maskmatch_med.cli.console.ProgressBar.update", lambda self, *step: told.append(step))
+    assert run("predict", places.model, places.scans, "-o", places.tmp / "out").code == 0
+    names = [name for _, _, name in told]
+    assert "phantom_005" in names
+    assert "phantom_005, 100%" in names
