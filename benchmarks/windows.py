@@ -1,7 +1,7 @@
 """What fewer windows cost in Dice: python -m benchmarks windows MODEL DATA --splits FILE [--part label_order --last 20]
 
 One model predicts the same scans with windows that share half, three eighths or a quarter of their edge, at one scale
-and at three, with half at scale 1 and a fifth at the others, which is the default, and with a coarse look first.
+and at three, with half at scale 1 and three sixteenths at the others, which is the default, and with a coarse look first.
 Prints mean Dice, the paired difference from the first row, and seconds.
 """
 
@@ -22,7 +22,7 @@ WAYS: dict[str, dict[str, object]] = {
     "one scale, overlap 0.375": {"scales": (1.0,), "overlap": 0.375},
     "one scale, overlap 0.25": {"scales": (1.0,), "overlap": 0.25},
     "one scale, overlap 0.5, coarse look first": {"scales": (1.0,), "overlap": 0.5, "locate": True},
-    "three scales, overlap 0.5 at scale 1, 0.2 at the others": {"scales": (0.85, 1.0, 1.2)},
+    "three scales, overlap 0.5 at scale 1, 3/16 at the others": {"scales": (0.85, 1.0, 1.2)},
     "three scales, overlap 0.5": {"scales": (0.85, 1.0, 1.2), "overlap": 0.5},
     "three scales, overlap 0.375": {"scales": (0.85, 1.0, 1.2), "overlap": 0.375},
     "three scales, overlap 0.25": {"scales": (0.85, 1.0, 1.2), "overlap": 0.25},

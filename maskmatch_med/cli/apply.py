@@ -26,7 +26,7 @@ OverlapOption = Annotated[
     float | None,
     typer.Option(
         "--overlap",
-        help="Share of its edge that a window has in common with the next; by default 0.5, at scales beside 1 0.2.",
+        help="Share of its edge that a window has in common with the next; by default 1/2, at scales beside 1 3/16.",
     ),
 ]
 

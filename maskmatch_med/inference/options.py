@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from maskmatch_med.errors import InputError
 from maskmatch_med.inference.windows import Importance
 
+OTHER_SCALES = 3 / 16
+"""Default overlap at scales beside the plan's own; patches are multiples of 16 voxels, so that no step is rounded."""
+
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -19,7 +22,7 @@ class PredictOptions:
     Args:
         scales: scales whose probabilities are averaged; 1 is the plan's spacing, 1.5 finer, 0.7 coarser.
         overlap: share of a window's edge that neighbours have in common, at least; 0 <= overlap < 1. None: half at the
-            scale nearest to 1, a fifth at the others, whose seams the mean over scales smooths.
+            scale nearest to 1, three sixteenths at the others, whose seams the mean over scales smooths.
         mirror: average over mirror images along ``plan.mirror_axes``.
         uncertainty: give the uncertainty map.
         probabilities: give the class probabilities.
@@ -64,7 +67,7 @@ class PredictOptions:
         if self.overlap is not None:
             return self.overlap
         nearest = min(self.scales, key=lambda one: abs(math.log(one)))
-        return 0.2 if scale in self.scales and scale != nearest else 0.5
+        return OTHER_SCALES if scale in self.scales and scale != nearest else 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,8 +45,8 @@ class PredictRequest:
             the model's preset found best.
         uncertainty: also write ``CASE_uncertainty.nii.gz``.
         probabilities: also write ``CASE_probabilities_LABEL.nii.gz``, one a label, the background's ``_00``.
-        overlap: share of a window's edge that neighbours have in common; by default half at the scale nearest to 1, a
-            fifth at others.
+        overlap: share of a window's edge that neighbours have in common; by default half at the scale nearest to 1,
+            three sixteenths at others.
         locate: look at each scan coarsely first and predict only where structures can be.
         calibrated: scale probabilities and tell the expected Dice as the model's calibration.json says, if it has one
             for these scales, mirror images and overlap.

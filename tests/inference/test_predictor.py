@@ -121,7 +121,7 @@ def test_several_scales_against_a_naive_implementation() -> None:
     image = np.clip(image, *np.percentile(image, (0.05, 99.95)))
     image = (image - image.mean()) / image.std()
     shapes = {0.7: (13, 15, 15), 1.0: (18, 22, 22), 1.5: (27, 33, 32)}
-    starts = {  # half of a window's edge is shared at scale 1, a fifth at the others
+    starts = {  # half of a window's edge is shared at scale 1, three sixteenths at the others
         0.7: [[0, 1], [0, 3], [0, 3]],
         1.0: [[0, 6], [0, 5, 10], [0, 5, 10]],
         1.5: [[0, 8, 15], [0, 7, 14, 21], [0, 7, 13, 20]],
@@ -328,8 +328,8 @@ def test_bad_options_and_networks_are_refused() -> None:
     [
         ((1.0,), None, [0.5]),
         ((0.7,), None, [0.5]),
-        ((0.85, 1.0, 1.2), None, [0.2, 0.5, 0.2]),
-        ((0.7, 1.5), None, [0.5, 0.2]),
+        ((0.85, 1.0, 1.2), None, [3 / 16, 0.5, 3 / 16]),
+        ((0.7, 1.5), None, [0.5, 3 / 16]),
         ((0.85, 1.0, 1.2), 0.375, [0.375] * 3),
         ((1.0, 1.5), 0.0, [0.0, 0.0]),
     ],
