@@ -1,8 +1,8 @@
 """What fewer windows cost in Dice: python -m benchmarks windows MODEL DATA --splits FILE [--part label_order --last 20]
 
 One model predicts the same scans with windows that share half, three eighths or a quarter of their edge, at one scale
-and at three, with half at scale 1 and three sixteenths at the others, which is the default, and with a coarse look first.
-Prints mean Dice, the paired difference from the first row, and seconds.
+and at three, with half at scale 1 and three sixteenths at the others, which is the default, and with a coarse look
+first. Prints mean Dice, the paired difference from the first row, and seconds.
 """
 
 from __future__ import annotations
