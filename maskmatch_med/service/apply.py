@@ -108,7 +108,7 @@ def predict(
     cases = selected_cases(found.cases, request.only)
     _refuse_to_overwrite(cases, Path(out), request)
     if request.resume:
-        cases = _not_yet(cases, Path(out), folder, request)
+        cases = _not_yet(cases, Path(out), folder, plan.classes, request)
     options = predict_options(request, folder.metrics().get("inference", {}))
     calibration = _calibration(folder, options, request)
     if calibration is not None:
@@ -229,26 +229,28 @@ def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path, request: Predict
         for target in (segmentation, out / f"{case.name}.png"):
             if target.resolve() in sources:
                 raise InputError(f"the prediction {target} would replace the scan of that name; choose another -o")
-        if not segmentation.is_file() and (found := _maps(out, case.name)) and _asked_maps(request):
+        if (
+            not segmentation.is_file()
+            and (found := _maps(out, case.name))
+            and (request.uncertainty or request.probabilities)
+        ):
             raise InputError(f"{found[0]} was not written beside a segmentation; choose another -o or move it away")
     path = out / "summary.csv"
     if path.is_file() and not path.read_bytes().startswith(b"case"):
         raise InputError(f"{path} is not a summary of predictions; choose another -o or move it away")
 
 
-def _asked_maps(request: PredictRequest) -> tuple[str, ...]:
-    """What follows the case in the names of the maps that are asked for, of those that are always written."""
-    asked = {"_uncertainty": request.uncertainty, "_probabilities_00": request.probabilities}
-    return tuple(ending for ending, wanted in asked.items() if wanted)
-
-
-def _not_yet(cases: Sequence[CaseFiles], out: Path, folder: ModelFolder, request: PredictRequest) -> list[CaseFiles]:
-    """The cases that an interrupted prediction with this model has left."""
-    trained = folder.weights_path.stat().st_mtime
+def _not_yet(
+    cases: Sequence[CaseFiles], out: Path, folder: ModelFolder, classes: int, request: PredictRequest
+) -> list[CaseFiles]:
+    """The cases that an interrupted prediction with this model has left: a case's row is written after its files."""
+    trained, listed_there = folder.weights_path.stat().st_mtime, {row["case"] for row in _summary(out)}
+    maps = ["_uncertainty"] * request.uncertainty
+    maps += [f"_probabilities_{label:02d}" for label in range(classes)] * request.probabilities
 
     def is_done(case: CaseFiles) -> bool:
-        parts = [out / f"{case.name}{ending}.nii.gz" for ending in ("", *_asked_maps(request))]
-        if not all(part.is_file() for part in parts):
+        parts = [out / f"{case.name}{ending}.nii.gz" for ending in ("", *maps)]
+        if case.name not in listed_there or not all(part.is_file() for part in parts):
             return False
         inputs = max(path.stat().st_mtime for path in case.channels)
         return min(part.stat().st_mtime for part in parts) > max(trained, inputs)
@@ -323,16 +325,19 @@ def _doubts(prediction: Prediction, offsets: DiceOffsets | None) -> dict[str, fl
     return row
 
 
-def _write_summary(target: Path, new: Mapping[str, Any]) -> None:
-    """Write ``summary.csv``: this row after those that it has, as far as their segmentations still lie beside it."""
+def _summary(target: Path) -> list[Mapping[str, Any]]:
+    """The rows of ``summary.csv`` whose segmentations still lie beside it."""
     path = target / "summary.csv"
-    kept: list[Mapping[str, Any]] = []
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                name = row.get("case")
-                if name and name != new["case"] and None not in row and (target / f"{name}.nii.gz").is_file():
-                    kept.append(row)
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get("case") and None not in row]
+    return [row for row in rows if (target / f"{row['case']}.nii.gz").is_file()]
+
+
+def _write_summary(target: Path, new: Mapping[str, Any]) -> None:
+    """Write ``summary.csv``: this row after those that it has, as far as their segmentations are still there."""
+    path, kept = target / "summary.csv", [row for row in _summary(target) if row["case"] != new["case"]]
     everything = [*kept, new]
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(key for row in everything for key in row)))

@@ -44,12 +44,14 @@ def test_a_killed_prediction_has_a_row_for_each_segmentation_and_goes_on(run, pl
     written = {path.name.removesuffix(".nii.gz") for path in out.glob("scan*.nii.gz")}
     assert 2 <= len(written) < 30
     assert len(written) - len(rows_of(out)) <= 1, "at most the last one was killed before its row"
-    before = {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in written}
+    done = rows_of(out)
+    before = {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in done}
     outcome = run(*command, "--resume")
     assert outcome.code == 0
-    assert f"{len(written)} of 30 scans are segmented" in outcome.out.replace("\n", " ")
-    assert f"{30 - len(written)} segmentation" in outcome.out
-    assert {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in written} == before
+    assert f"{len(done)} of 30 scans are segmented" in outcome.out.replace("\n", " ")
+    assert f"{30 - len(done)} segmentation" in outcome.out
+    assert {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in done} == before
+    assert sorted(rows_of(out)) == sorted(f"scan{number}" for number in range(30))
     assert len(list(out.glob("scan*.nii.gz"))) == 30
 
 
