@@ -149,8 +149,9 @@ def test_a_configuration_cannot_change() -> None:
         TrainConfig().seed = 3  # type: ignore[misc]
 
 
-def test_a_long_preset_turns_to_unlabelled_scans_earlier() -> None:
+def test_a_long_preset_turns_to_unlabelled_scans_earlier_and_a_short_one_later() -> None:
     balanced = TrainConfig()
+    assert balanced.override({"preset": "quick"}).labels_alone == 0.85
     assert balanced.labels_alone == 0.7
     assert balanced.override({"preset": "best"}).labels_alone == 0.35
     assert balanced.override({"preset": "best", "unlabelled.start": 0.5}).labels_alone == 0.5
