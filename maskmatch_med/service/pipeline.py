@@ -103,12 +103,11 @@ def _read(plan: Plan, case: CaseFiles) -> Volume:
 
 
 def _segmented(predictor: Predictor, case: CaseFiles, volume: Volume, advance: Callable[[float], None]) -> Prediction:
-    try:
-        with _memory_explained(case):
+    with _memory_explained(case):
+        try:
             return predictor.predict(volume, advance)
-    except InputError as error:
-        said = str(error)
-        raise InputError(said if said.startswith(str(case.channels[0])) else f"{case.channels[0]}: {said}") from error
+        except InputError as error:
+            raise InputError(f"{case.channels[0]}: {error}") from error
 
 
 @contextmanager
