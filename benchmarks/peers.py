@@ -39,12 +39,12 @@ from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
 from maskmatch_med.volume import Volume
 
-NARROW = (0.85, 1.0, 1.2)
 WAYS = {
     "one scale, overlap 0.5": PredictOptions(),
-    "scales 0.85, 1, 1.2": PredictOptions(scales=NARROW),
-    "scales 0.85, 1, 1.2, overlap 0.5": PredictOptions(scales=NARROW, overlap=0.5),
-    "scales 0.85, 1, 1.2, overlap 0.25": PredictOptions(scales=NARROW, overlap=0.25),
+    "scales 0.8, 0.9, 1": PredictOptions(scales=(0.8, 0.9, 1.0)),
+    "scales 0.8, 0.9, 1, overlap 0.5": PredictOptions(scales=(0.8, 0.9, 1.0), overlap=0.5),
+    "scales 0.85, 1, 1.2": PredictOptions(scales=(0.85, 1.0, 1.2)),
+    "scales 0.85, 1, 1.2, overlap 0.5": PredictOptions(scales=(0.85, 1.0, 1.2), overlap=0.5),
 }
 """What is timed against MONAI's one scale."""
 

@@ -1,8 +1,8 @@
 """Prediction against MONAI's ``sliding_window_inference`` in eager PyTorch, in turns on the same scan and weights.
 
-Rows: one forward of the network; a whole scan in the same windows; three scales at overlap 0.25 and at 0.5 against one
-scale of MONAI's at 0.5; and three scales on a smaller scan against our plain way in eager PyTorch, which also tells
-whether labels agree.
+Rows: one forward of the network; a whole scan in the same windows; three scales at the default overlaps and at 0.5
+against one scale of MONAI's at 0.5, those that predictions average over and three of which one is finer than the
+plan's; and three scales on a smaller scan against our plain way in eager PyTorch, which tells whether labels agree.
 Windows lie and weigh alike: the scan is a window and a whole number of half windows long, and MONAI is given our
 weights. ``peak`` is the forward's share of what PyTorch's product of two 2048 x 2048 float32 matrices reaches here,
 operations as ``torch.utils.flop_counter`` counts them.
@@ -29,9 +29,10 @@ from maskmatch_med.inference import Engine, PredictOptions, Predictor
 from maskmatch_med.inference.openvino_engine import open_openvino
 from maskmatch_med.inference.plain import predict_plainly
 from maskmatch_med.planning.plan import Plan
+from maskmatch_med.training.presets import PRESETS
 
 Labels = NDArray[np.uint8]
-NARROW, WIDE = (0.85, 1.0, 1.2), (0.7, 1.0, 1.5)
+DEFAULT, FINER = PRESETS["balanced"].scales, (0.85, 1.0, 1.2)
 
 
 def main(out: Path, rounds: int) -> None:
@@ -44,7 +45,7 @@ def main(out: Path, rounds: int) -> None:
     one = Predictor(engine, plan)
     timed = interleave(lambda: one.predict(volume), monai, rounds)
     rows.append(_row("one scale, overlap 0.5", timed, one.predict(volume).labels, monai()))
-    for scales, overlap in ((NARROW, None), (NARROW, 0.25), (NARROW, 0.5), (WIDE, None)):
+    for scales, overlap in ((DEFAULT, None), (DEFAULT, 0.5), (FINER, None), (FINER, 0.5)):
         options = PredictOptions(scales=scales, overlap=overlap)
         three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
         named = f"scales {', '.join(f'{scale:g}' for scale in scales)}" + (f", overlap {overlap}" if overlap else "")
@@ -52,7 +53,7 @@ def main(out: Path, rounds: int) -> None:
         timed = interleave(partial(three.predict, volume), monai, max(1, rounds // 2), warm=True)
         labels, reference = three.predict(small).labels, predict_plainly(plain, small).labels
         rows.append(_row(named, timed, labels, reference))
-    options = PredictOptions(scales=NARROW, overlap=0.5)
+    options = PredictOptions(scales=FINER, overlap=0.5)
     three, plain = Predictor(engine, plan, options), Predictor(network, plan, options)
     timed = interleave(lambda: three.predict(small), lambda: predict_plainly(plain, small), rounds)
     labels, reference = three.predict(small).labels, predict_plainly(plain, small).labels

@@ -1,8 +1,9 @@
-"""What fewer windows cost in Dice: python -m benchmarks windows MODEL DATA --splits FILE [--part label_order --last 20]
+"""What windows and scales bring in Dice: python -m benchmarks windows MODEL DATA --splits FILE [--last 20]
 
 One model predicts the same scans with windows that share half, three eighths or a quarter of their edge, at one scale
-and at three, with half at scale 1 and three sixteenths at the others, which is the default, and with a coarse look
-first. Prints mean Dice, the paired difference from the first row, and seconds.
+and at three, with half at scale 1 and three sixteenths at the others, which is the default; with coarser scales alone,
+or a finer one among them; and with a coarse look first. Prints mean Dice, the paired difference from the first row,
+and seconds.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ WAYS: dict[str, dict[str, object]] = {
     "one scale, overlap 0.375": {"scales": (1.0,), "overlap": 0.375},
     "one scale, overlap 0.25": {"scales": (1.0,), "overlap": 0.25},
     "one scale, overlap 0.5, coarse look first": {"scales": (1.0,), "overlap": 0.5, "locate": True},
-    "three scales, overlap 0.5 at scale 1, 3/16 at the others": {"scales": (0.85, 1.0, 1.2)},
-    "three scales, overlap 0.5": {"scales": (0.85, 1.0, 1.2), "overlap": 0.5},
-    "three scales, overlap 0.375": {"scales": (0.85, 1.0, 1.2), "overlap": 0.375},
-    "three scales, overlap 0.25": {"scales": (0.85, 1.0, 1.2), "overlap": 0.25},
+    "scales 0.8, 0.9, 1, overlap 0.5 at scale 1, 3/16 at the others": {"scales": (0.8, 0.9, 1.0)},
+    "scales 0.8, 0.9, 1, overlap 0.5": {"scales": (0.8, 0.9, 1.0), "overlap": 0.5},
+    "scales 0.8, 0.9, 1, overlap 0.25": {"scales": (0.8, 0.9, 1.0), "overlap": 0.25},
+    "scales 0.85, 1, overlap 0.5 at scale 1, 3/16 at the other": {"scales": (0.85, 1.0)},
+    "scales 0.85, 1, 1.2, overlap 0.5 at scale 1, 3/16 at the others": {"scales": (0.85, 1.0, 1.2)},
+    "scales 0.85, 1, 1.2, overlap 0.5": {"scales": (0.85, 1.0, 1.2), "overlap": 0.5},
 }
 
 

@@ -79,8 +79,8 @@ print(f"{len(study.cases())} slices, {len(study.labelled_cases())} labelled; pat
 #
 # The unlabelled terms begin at t₀ = 0.4 of the run here (0.7 by default). `until` stops a training as if somebody had
 # asked it to; the next call goes on from the same state, as though nothing had been. At each stop the teacher, the
-# student and the gate's measurements are kept. The scales are the authors', farther apart than the defaults (0.85, 1
-# and 1.2), and the gate forgives nothing (0.015 by default), so that there is something to see.
+# student and the gate's measurements are kept. The scales are the authors', farther apart than the defaults (0.8, 0.9
+# and 1), and the gate forgives nothing (0.015 by default), so that there is something to see.
 
 # %%
 iterations = max(20, round(160 * share))
