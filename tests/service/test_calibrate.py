@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -264,7 +264,11 @@ def test_the_benchmark_measures_on_the_test_part(calibrated, tmp_path, capsys):
 
 def test_it_is_used_where_the_default_overlap_is_said(calibrated, tmp_path):
     model, said = calibrated.copy(tmp_path), list[str]()
-    request = service.PredictRequest(only=["phantom_014"], notice=said.append, overlap=0.5)
-    service.predict(model, calibrated.source, tmp_path / "out", request)
-    assert "dice_expected" in summary(tmp_path / "out")[0]
+    names = service.names_in_splits(calibrated.splits, "label_order", last=2)
+    of_one_scale = service.PredictRequest(only=names, scales=(1.0,))
+    service.calibrate(model, calibrated.source, calibrated.source, of_one_scale)
+    for overlap in (None, 0.5):
+        request = replace(of_one_scale, only=["phantom_014"], notice=said.append, overlap=overlap)
+        service.predict(model, calibrated.source, tmp_path / f"{overlap}", request)
+        assert "dice_expected" in summary(tmp_path / f"{overlap}")[0]
     assert said == []
