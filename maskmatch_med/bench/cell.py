@@ -70,7 +70,7 @@ def run_cell(root: Path, design: Design, cell: Cell, device: str, stop_requested
         metrics = model.metrics()
         if not metrics.get("finished"):
             return False
-        predict = service.PredictRequest(only=design.scored_cases(), device=device)
+        predict = service.PredictRequest(only=design.scored_cases(), device=device, scales=design.scales)
         service.predict(model, design.data, folder / "predictions", predict)
         options = service.EvaluateOptions(nsd_mm=design.nsd_mm)
         scores = service.evaluate(folder / "predictions", references_of(design.data), options, folder / "scores")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from maskmatch_med.config import Preset, TrainConfig, first_fault
 from maskmatch_med.errors import InputError
+from maskmatch_med.inference.options import PredictOptions
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.methods import parse_recipe
 from maskmatch_med.study.options import Splits
@@ -125,6 +126,7 @@ class Design(_Record):
         settings: of all trainings.
         plan: values of the plan to replace.
         unseen: score on the last so many of ``label_order`` instead of ``test``: to choose settings on.
+        scales: that predictions average over; the preset's where not given.
         nsd_mm: tolerance of the surface Dice.
         shared_start: recipes that are alike until their unlabelled terms begin go on from one state of that moment.
     """
@@ -140,6 +142,7 @@ class Design(_Record):
     settings: dict[str, str] = {}
     plan: dict[str, str] = {}
     unseen: int = 0
+    scales: tuple[float, ...] | None = None
     nsd_mm: float = 1.0
     shared_start: bool = False
 
@@ -161,10 +164,12 @@ class Design(_Record):
         """Refuse what cannot be run, before anything is.
 
         Raises:
-            InputError: no budget, an impossible setting, a repeated name, or more scans than the splits have.
+            InputError: no budget, an impossible setting or scale, a repeated name, or more scans than the splits have.
         """
         if self.iterations is None and self.minutes is None:
             raise InputError("a benchmark needs --iterations, --minutes, or both")
+        if self.scales is not None:
+            PredictOptions(scales=self.scales)
         for what, given in (("recipe", [v.name for v in self.variants]), ("seed", self.seeds)):
             if not given or len(set(given)) != len(given):
                 raise InputError(f"each {what} is compared once, and at least one is needed, got {list(given)}")

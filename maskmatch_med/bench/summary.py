@@ -75,6 +75,8 @@ def table(design: Design, runs: Sequence[Run]) -> str:
     finished, planned = len(runs), sum(1 for _ in design.cells())
     lines = [f"# {design.data.name}: recipes side by side", ""]
     lines += [f"Scored on {scored} ({len(design.scored_cases())} scans), final weights, preset `{design.preset}`."]
+    if design.scales:
+        lines[-1] += f" Predictions are of scale {', '.join(f'{scale:g}' for scale in design.scales)}."
     lines += [
         f"{finished} of {planned} trainings are finished. Dice is the mean over structures of the mean over scans; "
     ]

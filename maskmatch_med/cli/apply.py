@@ -85,7 +85,7 @@ def predict(
             typer.echo(f"Every scan has a complete label in {unlabelled}; there is nothing to predict")
             return
     request = service.PredictRequest(
-        scales=None if scales is None else _numbers(scales),
+        scales=None if scales is None else numbers(scales),
         mirror=mirror,
         uncertainty=uncertainty,
         probabilities=probabilities,
@@ -137,7 +137,7 @@ def calibrate(
     if validation:
         names = service.held_out_names(model)
     request = service.PredictRequest(
-        scales=None if scales is None else _numbers(scales),
+        scales=None if scales is None else numbers(scales),
         mirror=mirror,
         overlap=overlap,
         only=names,
@@ -211,7 +211,8 @@ def report(
     typer.echo(f"Report: {page}")
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """Read the words of ``--scales``."""
     from maskmatch_med.errors import InputError
 
     try:

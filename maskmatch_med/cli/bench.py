@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maskmatch_med.cli.apply import ScalesOption, numbers
 from maskmatch_med.cli.learn import Preset, pairs
 
 
@@ -40,6 +41,7 @@ def bench(
     unseen: Annotated[
         int, typer.Option(help="Score on the last N of label_order instead of test, to choose settings on.")
     ] = 0,
+    scales: ScalesOption = None,
     nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
     shared_start: Annotated[
         bool, typer.Option(help="Train what recipes of a seed have in common, the first share on labels alone, once.")
@@ -64,6 +66,7 @@ def bench(
         settings=pairs(set_),
         plan=pairs(plan),
         unseen=unseen,
+        scales=None if scales is None else numbers(scales),
         nsd_mm=nsd_mm,
         shared_start=shared_start,
     )

@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from maskmatch_med import service
 from maskmatch_med.bench import BenchRequest, Design, LabelBudget, Variant, run_bench
 from maskmatch_med.bench.cell import cell_folder, model_of, read_result, run_cell
 from maskmatch_med.bench.prepare import prepare_study
@@ -80,6 +83,28 @@ def test_cells_become_rows_a_table_and_pictures(phantom_source: Path, tmp_path: 
         assert row["iterations"] == "4"
     figures = {path.name for path in (root / "figures").iterdir()}
     assert figures == {f"2_4iterations_{name}.png" for name in ("curves", "worst", "median", "best")}
+
+
+def test_predictions_are_of_the_scales_asked_for(phantom_source: Path, tmp_path: Path) -> None:
+    settings = {"labelled_batch": "2", "optimiser.learning_rate": "0.01", "ema_decay": "0.9"}
+    design = design_of(phantom_source, "supervised", 30, settings=settings, scales=(1.0,)).keep_in(tmp_path / "bench")
+    prepare_study(tmp_path / "bench", design, design.labelled[0], silent)
+    cell = next(design.cells())
+    assert run_cell(tmp_path / "bench", design, cell, "cpu", lambda: False)
+    assert "Predictions are of scale 1." in write_results(tmp_path / "bench", design).read_text()
+    model, names = model_of(tmp_path / "bench", cell), design.scored_cases()
+    scored = [labels_of(cell_folder(tmp_path / "bench", cell) / "predictions" / f"{name}.nii.gz") for name in names]
+    one, several = [
+        [labels_of(path) for path in service.predict(model, phantom_source, tmp_path / str(scales), request)]
+        for scales in ((1.0,), None)
+        for request in [service.PredictRequest(only=names, device="cpu", scales=scales)]
+    ]
+    assert all(map(np.array_equal, scored, one))
+    assert not any(map(np.array_equal, scored, several)), "the preset's scales give other labels"
+
+
+def labels_of(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
 
 
 def test_a_few_slices_of_each_scan_are_judged(phantom_source: Path, tmp_path: Path) -> None:

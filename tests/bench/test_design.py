@@ -102,6 +102,7 @@ def test_a_label_count_that_is_none_is_refused(text: str) -> None:
         ({"seeds": ()}, "seed"),
         ({"seeds": (1, 1)}, "seed"),
         ({"labelled": (LabelBudget(scans=7),), "unseen": 2}, "lists 8 scans"),
+        ({"scales": (0.0,)}, "scales must be"),
         ({"settings": {"treshold": "1"}}, "treshold"),
     ],
 )
@@ -119,7 +120,12 @@ def test_a_folder_grows_and_refuses_what_it_cannot_compare(design: Any, tmp_path
     assert (more.seeds, more.iterations, more.minutes) == ((0, 1, 2), 10, 1.0)
     assert Design.load(root) == more
     before = (root / "bench.json").read_bytes()
-    for changes, words in (({"preset": "quick"}, "preset"), ({"nsd_mm": 2.0}, "nsd_mm"), ({"iterations": 20}, "10")):
+    for changes, words in (
+        ({"preset": "quick"}, "preset"),
+        ({"scales": (1.0,)}, "scales"),
+        ({"nsd_mm": 2.0}, "nsd_mm"),
+        ({"iterations": 20}, "10"),
+    ):
         with pytest.raises(InputError, match=words):
             design(**changes).keep_in(root)
     other = Variant(name="maskmatch", method="maskmatch", settings={"labelled_batch": "1"})
