@@ -1,7 +1,7 @@
 """How long a command takes from nothing: ``maskmatch predict`` on a small scan beside ``import torch``, and ``--help``.
 
-The model is a drawn one, its engine is in the cache already, as it is from the second prediction on. Processes of ours
-and of the peer take turns.
+The model is a drawn one and predicts at the presets' scales; its engine is in the cache already, as it is from the
+second prediction on. Processes of ours and of the peer take turns.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.interleaved import interleave, tell
 from benchmarks.made import model_of, plan_of, scan_of
 from maskmatch_med.io.nifti import write_scan
+from maskmatch_med.training.presets import PRESETS
 
 PREDICT = "import sys; from maskmatch_med.cli import main; main()"
 
@@ -39,6 +40,8 @@ def main(out: Path, rounds: int) -> None:
             str(root / "scans"),
             "-o",
             str(root / "out"),
+            "--scales",
+            ",".join(map(str, PRESETS["quick"].scales)),
         ]
         run([*words, "--engine", "openvino"])
         rows = [

@@ -85,7 +85,7 @@ def predict(
             typer.echo(f"Every scan has a complete label in {unlabelled}; there is nothing to predict")
             return
     request = service.PredictRequest(
-        scales=None if scales is None else numbers(scales),
+        scales=numbers(scales),
         mirror=mirror,
         uncertainty=uncertainty,
         probabilities=probabilities,
@@ -137,7 +137,7 @@ def calibrate(
     if validation:
         names = service.held_out_names(model)
     request = service.PredictRequest(
-        scales=None if scales is None else numbers(scales),
+        scales=numbers(scales),
         mirror=mirror,
         overlap=overlap,
         only=names,
@@ -211,10 +211,12 @@ def report(
     typer.echo(f"Report: {page}")
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Read the words of ``--scales``."""
+def numbers(text: str | None) -> tuple[float, ...] | None:
+    """What ``--scales`` says; None where it says nothing."""
     from maskmatch_med.errors import InputError
 
+    if text is None:
+        return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:

@@ -66,7 +66,7 @@ def bench(
         settings=pairs(set_),
         plan=pairs(plan),
         unseen=unseen,
-        scales=None if scales is None else numbers(scales),
+        scales=numbers(scales),
         nsd_mm=nsd_mm,
         shared_start=shared_start,
     )

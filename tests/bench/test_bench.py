@@ -92,15 +92,16 @@ def test_predictions_are_of_the_scales_asked_for(phantom_source: Path, tmp_path:
     cell = next(design.cells())
     assert run_cell(tmp_path / "bench", design, cell, "cpu", lambda: False)
     assert "Predictions are of scale 1." in write_results(tmp_path / "bench", design).read_text()
-    model, names = model_of(tmp_path / "bench", cell), design.scored_cases()
+    names = design.scored_cases()
     scored = [labels_of(cell_folder(tmp_path / "bench", cell) / "predictions" / f"{name}.nii.gz") for name in names]
-    one, several = [
-        [labels_of(path) for path in service.predict(model, phantom_source, tmp_path / str(scales), request)]
-        for scales in ((1.0,), None)
-        for request in [service.PredictRequest(only=names, device="cpu", scales=scales)]
-    ]
-    assert all(map(np.array_equal, scored, one))
-    assert not any(map(np.array_equal, scored, several)), "the preset's scales give other labels"
+
+    def predicted(scales: tuple[float, ...] | None) -> list[np.ndarray]:
+        request = service.PredictRequest(only=names, device="cpu", scales=scales)
+        model, out = model_of(tmp_path / "bench", cell), tmp_path / f"{scales}"
+        return [labels_of(path) for path in service.predict(model, phantom_source, out, request)]
+
+    assert all(map(np.array_equal, scored, predicted((1.0,))))
+    assert not any(map(np.array_equal, scored, predicted(None))), "the preset's scales give other labels"
 
 
 def labels_of(path: Path) -> np.ndarray:
