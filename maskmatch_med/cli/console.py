@@ -65,7 +65,7 @@ class ProgressBar:
 
     def __init__(self, what: str) -> None:
         self._bar = _bar()
-        self._task = self._bar.add_task(what, total=None, note="")
+        self._task = self._bar.add_task(what, total=None, note="", visible=False)
         self._what, self._job = what, Inside.here()
         self._began = time.monotonic()
 
@@ -82,7 +82,7 @@ class ProgressBar:
     def update(self, done: int, total: int, name: str) -> None:
         """Show how far the work is."""
         rate = f"{60 * done / max(time.monotonic() - self._began, 1e-3):,.0f} scans a minute  " if done else ""
-        self._bar.update(self._task, completed=done, total=total, note=rate + name)
+        self._bar.update(self._task, completed=done, total=total, note=rate + name, visible=True)
         self._job.tell({"event": "count", "what": self._what, "done": done, "total": total, "name": name})
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.inference.windows import Importance
+from maskmatch_med.planning import Plan
 
 OTHER_SCALES = 3 / 16
 """Default overlap at scales beside the plan's own: a step of 26 voxels in windows of 32, where a fifth gives 25."""
@@ -68,6 +69,14 @@ class PredictOptions:
             return self.overlap
         nearest = min(self.scales, key=lambda one: abs(math.log(one)))
         return OTHER_SCALES if scale in self.scales and scale != nearest else 0.5
+
+    def passes(self, plan: Plan) -> float:
+        """How often a voxel of a large scan passes the network: what a prediction costs, beside another of the plan."""
+        images = 2 ** len(plan.mirror_axes) if self.mirror else 1
+        return images * sum(
+            math.prod((scale if scaled else 1) / (1 - self.overlap_at(scale)) for scaled in plan.scaled_axes)
+            for scale in self.scales
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,8 @@ from maskmatch_med.volume import Geometry
 
 Affine = NDArray[np.float64]
 
+_HALF_A_VOXEL = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class StatedAffines:
@@ -42,6 +44,11 @@ class StatedAffines:
         apart = np.linalg.norm(difference[:, :3] @ corners + difference[:, 3:], axis=0).max()
         edge = np.linalg.norm(self.sform[:3, :3], axis=0).min()
         return float(apart / max(edge, 1e-12))
+
+    @property
+    def disagree(self) -> bool:
+        """Whether programs that go by the one show the scan elsewhere than those that go by the other."""
+        return self.disagreement_vox > _HALF_A_VOXEL
 
 
 def stated_affines(path: Path) -> StatedAffines:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maskmatch_med.errors import InputError, listed
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
+from maskmatch_med.io.affines import stated_affines
 from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
@@ -110,6 +111,7 @@ def predict(
     if request.resume:
         cases = _not_yet(cases, Path(out), folder, plan.classes, request)
     options = predict_options(request, folder.metrics().get("inference", {}))
+    _note_two_positions(cases, request.notice)
     calibration = _calibration(folder, options, request)
     if calibration is not None:
         options = replace(options, temperature=calibration.temperature, expected_dice=True)
@@ -121,6 +123,24 @@ def predict(
     if refused:
         raise _refusal(refused, len(written))
     return written
+
+
+def _note_two_positions(cases: Sequence[CaseFiles], notice: Callable[[str], None]) -> None:
+    """Segmentations state one position in both forms of their header; a program may show such a scan at the other."""
+    two = [case.name for case in cases if case.channels[0].name.endswith((".nii", ".nii.gz")) and _states_two(case)]
+    if two:
+        named = ", ".join(two[:4]) + (" …" if len(two) > 4 else "")
+        notice(
+            f"sform and qform of {len(two)} scan{'s' * (len(two) != 1)} disagree ({named}); segmentations lie where "
+            "the sform says, so programs that go by the qform will show them beside the scan"
+        )
+
+
+def _states_two(case: CaseFiles) -> bool:
+    try:
+        return stated_affines(case.channels[0]).disagree
+    except InputError:
+        return False  # what is wrong with it is said when it is read
 
 
 def predict_options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictOptions:

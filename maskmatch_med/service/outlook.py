@@ -13,12 +13,13 @@ import torch
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.inference import PredictOptions
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.browsing import may_write
 from maskmatch_med.service.preflight import Advice, advice_before_training
 from maskmatch_med.study import Drafts, Study
-from maskmatch_med.training import PRESETS
+from maskmatch_med.training import PRESETS, PresetDefaults
 
 _WORDS = {
     "quick": "A first look: a small network, to see whether the labels are understood.",
@@ -141,7 +142,7 @@ def _offers(models: list[ModelFolder], study: Study, scans: int) -> Iterator[Pre
     timed = [(model, metrics) for model, _, metrics in alike]
     for name, preset in PRESETS.items():
         rate = next((_per_minute(metrics) for _, config, metrics in alike if config and config.preset == name), None)
-        seconds = next(filter(None, (_a_scan(study, *run, preset.mirror) for run in timed)), None)
+        seconds = next(filter(None, (_a_scan(study, *run, preset) for run in timed)), None)
         yield PresetOffer(
             name=name,
             minutes=preset.minutes,
@@ -163,14 +164,16 @@ def _per_minute(metrics: dict[str, Any]) -> float | None:
     return 60 * iterations / seconds if seconds and iterations else None
 
 
-def _a_scan(study: Study, model: ModelFolder, metrics: dict[str, Any], mirror: bool) -> float | None:
-    """Seconds that one scan would take with or without mirror images, by a prediction of this model."""
+def _a_scan(study: Study, model: ModelFolder, metrics: dict[str, Any], preset: PresetDefaults) -> float | None:
+    """Seconds that one scan would take with a preset's scales and mirror images, by a prediction of this model."""
     try:
         path = study.predictions_dir / model.root.name / "summary.csv"
         with path.open(encoding="utf-8", newline="") as stream:
             seconds = [float(row["seconds"]) for row in csv.DictReader(stream)]
-        images = 2 ** len(Plan.load(model.plan_path).mirror_axes)
+        plan = Plan.load(model.plan_path)
+        told = metrics.get("inference", {})
+        did = PredictOptions(tuple(told.get("scales", (1.0,))), mirror=told.get("mirror", False)).passes(plan)
     except (OSError, KeyError, ValueError, MaskMatchError):
         return None
-    did = images if metrics.get("inference", {}).get("mirror") else 1
-    return sum(seconds) / len(seconds) / did * (images if mirror else 1) if seconds else None
+    asked = PredictOptions(preset.scales, mirror=preset.mirror).passes(plan)
+    return sum(seconds) / len(seconds) * asked / did if seconds else None

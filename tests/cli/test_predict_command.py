@@ -153,3 +153,19 @@ def test_a_scan_that_takes_long_tells_how_far_it_is(run, places, monkeypatch):
     names = [name for _, _, name in told]
     assert "phantom_005" in names
     assert "phantom_005, 100%" in names
+
+
+def test_a_scan_that_states_two_positions_is_told_of(run, places):
+    scans, out = copies(places, 2), places.tmp / "out"
+    path = scans / "scan1_0000.nii.gz"
+    image = nib.load(path)
+    moved = image.affine.copy()
+    moved[0, 3] += 7
+    image.set_qform(moved, 1)
+    nib.save(image, path)
+    outcome = run("predict", places.model, scans, "-o", out)
+    told = " ".join(outcome.out.split())
+    assert "Note: sform and qform of 1 scan disagree (scan1)" in told
+    written = nib.load(out / "scan1.nii.gz")
+    assert np.array_equal(written.get_sform(), image.get_sform())
+    assert np.allclose(written.get_qform(), image.get_sform(), atol=1e-3)

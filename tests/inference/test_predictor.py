@@ -341,6 +341,21 @@ def test_scales_beside_the_plans_own_overlap_less(
     assert [options.overlap_at(scale) for scale in scales] == wanted
 
 
+@pytest.mark.parametrize(
+    ("spacing", "options", "wanted"),
+    [
+        ((1.0, 1.0, 1.0), PredictOptions(), 8),
+        ((1.0, 1.0, 1.0), PredictOptions(mirror=True), 64),
+        ((1.0, 1.0, 1.0), PredictOptions(scales=(0.8, 1.0), overlap=0.0), 0.8**3 + 1),
+        ((1.0, 1.0), PredictOptions(scales=(0.5, 1.0), overlap=0.5, mirror=True), 4 * (1 + 4)),
+        ((1.0, 1.0, 5.0), PredictOptions(scales=(0.5, 1.0), overlap=0.5), 2 + 8),
+    ],
+)
+def test_what_a_prediction_costs(spacing: tuple[float, ...], options: PredictOptions, wanted: float) -> None:
+    plan = make_plan(spacing, (32,) * len(spacing))
+    assert options.passes(plan) == pytest.approx(wanted)
+
+
 def test_largest_component_by_hand() -> None:
     labels = np.array([[1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 0, 2], [1, 0, 0, 2]], np.uint8)[..., None]
     found = keep_largest_component(labels, [1])

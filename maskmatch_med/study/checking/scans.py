@@ -20,7 +20,6 @@ from maskmatch_med.study.records import SourceRecord, file_sha256
 from maskmatch_med.study.study import Study
 from maskmatch_med.volume import Array, Geometry, Volume
 
-_HALF_A_VOXEL = 0.5
 _SHEAR_DEGREES = 0.5
 _OBLIQUE_DEGREES = 15.0
 """A tilted head is nothing to speak of."""
@@ -141,7 +140,7 @@ def _stated_findings(name: str, path: Path) -> Iterator[Finding]:
         todo = "the scan can be used, other programs may refuse it"
         yield Finding("warning", name, str(error), todo, "geometry")
         return
-    if stated.disagreement_vox > _HALF_A_VOXEL:
+    if stated.disagree:
         message = f"{path} states two positions that differ by {stated.disagreement_vox:.1f} voxels (sform and "
         message += "qform); the sform is used"
         todo = "programs that read the qform will see the scan elsewhere; see which is right and write it to both"
