@@ -29,14 +29,15 @@ def fill(page: str, records: Sequence[dict[str, Any]]) -> str:
     if not (begun and ended):
         raise ValueError(f"the page needs the marks {BEGIN} and {END}")
     rows = []
-    for record in records:
+    shown = [record for record in records if record["benchmark"] in PEERS]
+    for record in shown:
         for row in record["rows"]:
             named = str(row.get("what") or row.get("patch"))
-            if record["benchmark"] in PEERS and "ratio" in row and "against" not in named:
+            if "ratio" in row and "against" not in named:
                 lead, peer = PEERS[record["benchmark"]]
                 rows.append((lead + named, row.get("peer", peer), f"{row['ratio']:.2f}", _span(row)))
     heads = ("what", "peer", "time of the peer over ours", "range")
-    lines = [*markdown_table(heads, rows), "", _where(records)]
+    lines = [*markdown_table(heads, rows), "", _where(shown)]
     return "\n".join([before + begun, *lines, ended + after])
 
 

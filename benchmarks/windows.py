@@ -1,9 +1,9 @@
-"""What windows and scales bring in Dice: python -m benchmarks windows MODEL DATA --splits FILE [--last 20]
+"""What windows and scales bring in Dice: python -m benchmarks windows MODEL DATA --splits FILE [--last 20] [--scales …]
 
 One model predicts the same scans with windows that share half, three eighths or a quarter of their edge, at one scale
 and at three, with half at scale 1 and three sixteenths at the others, which is the default; with coarser scales alone,
-or a finer one among them; and with a coarse look first. Prints mean Dice, the paired difference from the first row,
-and seconds.
+or a finer one among them; and with a coarse look first; with ``--scales "1;0.8;0.8,0.9,1"`` of each of those scales
+instead, at the default overlap. Prints mean Dice, the paired difference from the first row, and seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.interleaved import tell
 from benchmarks.unlearnt import parser_of
 from maskmatch_med import service
+from maskmatch_med.cli.apply import numbers
 
 WAYS: dict[str, dict[str, object]] = {
     "one scale, overlap 0.5": {"scales": (1.0,), "overlap": 0.5},
@@ -33,23 +34,36 @@ WAYS: dict[str, dict[str, object]] = {
 
 
 def main(words: Sequence[str]) -> None:
-    """Predict in every way, score, print and write ``OUT/windows-NAME.json``."""
+    """Predict in every way, score, print and write ``OUT/windows-DATA.json``, or ``scales-DATA-MODEL.json``."""
     parser = parser_of("windows", __doc__, "label_order")
+    parser.add_argument(
+        "--scales", help='scales to compare instead, such as "1;0.8;0.8,0.9,1"; the first is the reference'
+    )
+    parser.add_argument("--mirror", action="store_true", help="average over mirror images at each scale")
     given = parser.parse_args(words)
+    ways = WAYS if given.scales is None else _ways(given.scales)
     names = service.names_in_splits(given.splits, given.part, first=given.first, last=given.last)
     scores, seconds = {}, {}
-    for way, asked in WAYS.items():
-        request = service.PredictRequest(only=names, mirror=False, calibrated=False, engine=given.engine, **asked)  # type: ignore[arg-type]
+    for way, asked in ways.items():
+        request = service.PredictRequest(
+            only=names, mirror=given.mirror, calibrated=False, engine=given.engine, **asked
+        )  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as scratch:
             began = time.perf_counter()
             service.predict(given.model, given.data, scratch, request)
             seconds[way] = time.perf_counter() - began
             scores[way] = service.evaluate(scratch, given.data).case_dice()
-    tell(f"windows-{given.data.name}", [_row(way, scores, seconds) for way in WAYS], given.out)
+    usual = given.scales is None and not given.mirror
+    name = f"windows-{given.data.name}" if usual else f"scales-{given.data.name}-{given.model.name}"
+    tell(name + "-mirrored" * given.mirror, [_row(way, scores, seconds) for way in ways], given.out)
+
+
+def _ways(text: str) -> dict[str, dict[str, object]]:
+    return {f"scales {way}": {"scales": numbers(way)} for way in text.split(";")}
 
 
 def _row(way: str, scores: dict[str, dict[str, float]], seconds: dict[str, float]) -> dict[str, object]:
-    first = next(iter(WAYS))
+    first = next(iter(scores))
     gain = np.array([scores[way][name] - scores[first][name] for name in scores[first]])
     return {
         "what": way,

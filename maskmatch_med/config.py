@@ -246,4 +246,6 @@ def first_fault(error: ValidationError) -> str:
     """The first fault that pydantic found, as one clause: where, what, and what arrived."""
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']} (got {fault.get('input')!r})" if where else str(fault["msg"])
+    got = fault.get("input")
+    arrived = "" if isinstance(got, dict) else f" (got {got!r})"
+    return f"{where}: {fault['msg']}{arrived}" if where else str(fault["msg"])

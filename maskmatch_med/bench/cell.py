@@ -21,9 +21,12 @@ from maskmatch_med.bench.shared_start import begin_from_shared_start
 from maskmatch_med.errors import InputError, MaskMatchError
 from maskmatch_med.evaluation import Evaluation
 from maskmatch_med.evaluation.results import METRICS, value
+from maskmatch_med.evaluation.scoring import pair_files
+from maskmatch_med.io import find_scans
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.jobs.processes import Identity
 from maskmatch_med.nets import ModelFolder
+from maskmatch_med.service.apply import selected_cases
 from maskmatch_med.study import FolderLock
 
 UNFINISHED = 3
@@ -77,6 +80,17 @@ def run_cell(root: Path, design: Design, cell: Cell, device: str, stop_requested
         told = {name: metrics[name] for name in ("iterations", "seconds", "device", "precision", "memory_mib")}
         write_text(folder / "result.json", json.dumps({**told, "rows": score_rows(scores)}, indent=1) + "\n")
     return True
+
+
+def check_scored(design: Design) -> None:
+    """Refuse scans to score on that cannot be, before anything is trained.
+
+    Raises:
+        InputError: a scan or its label is not among the data.
+    """
+    names = design.scored_cases()
+    selected_cases(find_scans([design.data]).cases, names)
+    pair_files({name: Path(f"{name}.nii.gz") for name in names}, references_of(design.data), {"any": 1})
 
 
 def references_of(data: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from maskmatch_med.config import Preset, TrainConfig, first_fault
 from maskmatch_med.errors import InputError
+from maskmatch_med.evaluation.score import EvaluateOptions
 from maskmatch_med.inference.options import PredictOptions
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.methods import parse_recipe
 from maskmatch_med.study.options import Splits
 
-FILE = "bench.json"
+FILE, LOCK = "bench.json", "lock"
 Mode = Literal["iterations", "minutes"]
 
 
@@ -129,6 +132,8 @@ class Design(_Record):
         scales: that predictions average over; the preset's where not given.
         nsd_mm: tolerance of the surface Dice.
         shared_start: recipes that are alike until their unlabelled terms begin go on from one state of that moment.
+        parts: fingerprint of what the splits list, which a folder keeps: a scan that was trained on must not become one
+            to score on. Empty before the design is kept.
     """
 
     data: Path
@@ -145,6 +150,7 @@ class Design(_Record):
     scales: tuple[float, ...] | None = None
     nsd_mm: float = 1.0
     shared_start: bool = False
+    parts: str = ""
 
     @field_validator("data", "splits")
     @classmethod
@@ -164,16 +170,20 @@ class Design(_Record):
         """Refuse what cannot be run, before anything is.
 
         Raises:
-            InputError: no budget, an impossible setting or scale, a repeated name, or more scans than the splits have.
+            InputError: no budget, an impossible setting, scale or tolerance, a repeated name, or splits that cannot be
+                read, list fewer scans, or others than when the folder was begun.
         """
         if self.iterations is None and self.minutes is None:
             raise InputError("a benchmark needs --iterations, --minutes, or both")
         if self.scales is not None:
             PredictOptions(scales=self.scales)
+        EvaluateOptions(nsd_mm=self.nsd_mm)
+        if self.shared_start and self.iterations is None:
+            raise InputError("--shared-start needs --iterations: what recipes have in common is counted in iterations")
         for what, given in (("recipe", [v.name for v in self.variants]), ("seed", self.seeds)):
             if not given or len(set(given)) != len(given):
                 raise InputError(f"each {what} is compared once, and at least one is needed, got {list(given)}")
-        order = Splits.load(self.splits).label_order
+        order = self._listed().label_order
         most = max((budget.scans for budget in self.labelled), default=0)
         if not 0 < most + self.unseen <= len(order):
             raise InputError(
@@ -192,8 +202,17 @@ class Design(_Record):
 
     def scored_cases(self) -> list[str]:
         """Names of the scans to score on: ``test``, or the unseen last ones of ``label_order``."""
-        splits = Splits.load(self.splits)
+        splits = self._listed()
         return list(splits.label_order[-self.unseen :] if self.unseen else splits.test)
+
+    def _listed(self) -> Splits:
+        splits = Splits.load(self.splits)
+        if self.parts not in ("", _fingerprint(splits)):
+            raise InputError(
+                f"{self.splits} lists other scans than when this benchmark was begun; give the file as it was, or "
+                "another folder"
+            )
+        return splits
 
     def keep_in(self, root: Path) -> Design:
         """Write the design to the benchmark's folder, or add what is new to the one there.
@@ -202,21 +221,25 @@ class Design(_Record):
             The design with all recipes, seeds and label counts that the folder compares.
 
         Raises:
-            InputError: the folder compares on other data or under other settings.
+            InputError: the folder compares on other data or under other settings, or holds files of others.
         """
         self.check()
         path = root / FILE
-        whole = self
+        parts = _fingerprint(self._listed())
+        whole = self.model_copy(update={"parts": parts})
         if path.exists():
             kept = Design.load(root)
             growing = ("labelled", "variants", "seeds", "iterations", "minutes")
-            fixed = set(Design.model_fields) - set(growing)
+            fixed = set(Design.model_fields) - {*growing, "parts"}
             if different := [name for name in sorted(fixed) if getattr(kept, name) != getattr(self, name)]:
                 raise InputError(
                     f"{root} compares with another {', '.join(different)}; give the same, or another folder"
                 )
             whole = kept.model_copy(update={name: _union(kept, self, name) for name in growing})
             whole.check()
+            whole = whole.model_copy(update={"parts": parts})
+        elif others := _files_of_others(root):
+            raise InputError(f"{root} is no benchmark and holds other files, such as {others[0]}; give another folder")
         root.mkdir(parents=True, exist_ok=True)
         write_text(path, whole.model_dump_json(indent=2) + "\n")
         return whole
@@ -235,6 +258,15 @@ class Design(_Record):
             raise InputError(f"cannot use {path}: {first_fault(error)}") from error
         except OSError as error:
             raise InputError(f"{root} is no benchmark: {error.strerror} {path}") from error
+
+
+def _files_of_others(root: Path) -> list[str]:
+    names = [entry.name for entry in root.iterdir()] if root.is_dir() else []
+    return sorted(name for name in names if name != LOCK and not name.startswith("."))
+
+
+def _fingerprint(splits: Splits) -> str:
+    return hashlib.sha256(json.dumps([splits.label_order, splits.test]).encode()).hexdigest()[:16]
 
 
 def _union(kept: Design, given: Design, name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from maskmatch_med.bench.cell import cell_folder, read_result
-from maskmatch_med.bench.design import Cell, Design
+from maskmatch_med.bench.cell import cell_folder, check_scored, read_result
+from maskmatch_med.bench.design import FILE, LOCK, Cell, Design
 from maskmatch_med.bench.prepare import prepare_study
 from maskmatch_med.bench.summary import write_results, write_tables
-from maskmatch_med.errors import TrainingError
+from maskmatch_med.errors import MaskMatchError, TrainingError
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.study import FolderLock
 
@@ -87,18 +88,26 @@ def run_bench(root: Path, design: Design, request: BenchRequest | None = None) -
         The table, ``ROOT/table.md``.
 
     Raises:
-        InputError: the design cannot be run, or the folder compares something else.
+        InputError: the design cannot be run, a scan to score on is missing, or the folder compares something else.
         TrainingError: cells failed; the others are finished and in the tables.
     """
     request = request or BenchRequest()
     for device in request.devices:
         resolve_device(device)
     design.check()
+    check_scored(design)
     root.mkdir(parents=True, exist_ok=True)
-    with FolderLock(root / "lock", "running the benchmark").held(timeout_s=0):
+    with FolderLock(root / LOCK, "running the benchmark").held(timeout_s=0):
+        is_new = not (root / FILE).exists()
         design = design.keep_in(root)
-        for labelled in design.labelled:
-            prepare_study(root, design, labelled, request.progress)
+        try:
+            for labelled in design.labelled:
+                prepare_study(root, design, labelled, request.progress)
+        except MaskMatchError:
+            if is_new:  # so that the command can be corrected
+                shutil.rmtree(root / "studies", ignore_errors=True)
+                (root / FILE).unlink()
+            raise
         failed = _run_cells(root, design, request)
         table = write_results(root, design)
     if failed:

@@ -87,5 +87,6 @@ def _usage_or_internal(error: Exception, debug: bool) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"maskmatch: {' '.join(message.split())}", file=sys.stderr)
+    lines = [" ".join(line.split()) for line in message.splitlines()]
+    print("maskmatch: " + "\n".join(filter(None, lines)), file=sys.stderr)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -101,7 +102,7 @@ def predict(
     with ProgressBar("Predicting") as request.progress:
         written = service.predict(model, inputs, out, request)
     typer.echo(f"{len(written)} segmentation{'s' * (len(written) != 1)} written to {out}")
-    typer.echo(f"Next, where there are labels to compare with: maskmatch evaluate {out} LABELS")
+    typer.echo(f"Next, where there are labels to compare with: maskmatch evaluate {quote(str(out))} LABELS")
 
 
 def calibrate(

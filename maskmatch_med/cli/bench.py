@@ -70,7 +70,7 @@ def bench(
         nsd_mm=nsd_mm,
         shared_start=shared_start,
     )
-    with ProgressBar("Benchmark") as progress:
+    with ProgressBar("Benchmark", counted=None) as progress:
         request = BenchRequest(_words(devices), workers, progress, typer.echo)
         table = run_bench(out, design, request)
     typer.echo(table.read_text(encoding="utf-8"))

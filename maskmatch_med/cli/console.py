@@ -61,12 +61,17 @@ def print_findings(title: str, findings: Sequence[Finding]) -> None:
 
 
 class ProgressBar:
-    """One bar for work that counts scans; call it with (done, total, name)."""
+    """One bar for work that counts; call it with (done, total, name).
 
-    def __init__(self, what: str) -> None:
+    Args:
+        what: what is done.
+        counted: what is counted, for the rate; no rate is shown without it.
+    """
+
+    def __init__(self, what: str, counted: str | None = "scans") -> None:
         self._bar = _bar()
         self._task = self._bar.add_task(what, total=None, note="", visible=False)
-        self._what, self._job = what, Inside.here()
+        self._what, self._counted, self._job = what, counted, Inside.here()
         self._began = time.monotonic()
 
     def __enter__(self) -> Callable[[int, int, str], None]:
@@ -81,8 +86,9 @@ class ProgressBar:
 
     def update(self, done: int, total: int, name: str) -> None:
         """Show how far the work is."""
-        rate = f"{60 * done / max(time.monotonic() - self._began, 1e-3):,.0f} scans a minute  " if done else ""
-        self._bar.update(self._task, completed=done, total=total, note=rate + name, visible=True)
+        rate = 60 * done / max(time.monotonic() - self._began, 1e-3)
+        told = f"{rate:,.0f} {self._counted} a minute  " if done and self._counted else ""
+        self._bar.update(self._task, completed=done, total=total, note=told + name, visible=True)
         self._job.tell({"event": "count", "what": self._what, "done": done, "total": total, "name": name})
 
 

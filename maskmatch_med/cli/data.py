@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -106,7 +107,8 @@ def import_(
     for note in summary.notes:
         typer.echo(f"Note: {note}")
     can_train = bool(Study.open(study).labelled_cases())
-    typer.echo(f"Next: maskmatch train {study}" if can_train else f"Next: label some scans with maskmatch app {study}")
+    then = "Next: maskmatch train" if can_train else "Next: label some scans with maskmatch app"
+    typer.echo(f"{then} {quote(str(study))}")
 
 
 def info(path: Annotated[Path, typer.Argument(metavar="PATH", help="A scan, a study or a model folder.")]) -> None:

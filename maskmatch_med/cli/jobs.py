@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -106,7 +107,7 @@ def _the_one(study: StudyPath, named: str | None, wanted: tuple[str, ...], what:
 def _told(study: StudyPath, job: JobState, words: str, then: str) -> None:
     ended = {"paused": f"{job.id} is paused", "stopped": f"{job.id} is stopped"}
     typer.echo(ended.get(job.status, words))
-    typer.echo(f"Next: maskmatch jobs {then} {study}")
+    typer.echo(f"Next: maskmatch jobs {then} {quote(str(study))}")
 
 
 def _progress(job: JobState) -> str:

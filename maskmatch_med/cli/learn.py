@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -86,15 +87,17 @@ def train(
         typer.echo(f"{stopped}")
         return
     if not folder.metrics().get("finished"):
-        typer.echo(f"Stopped and saved. Go on with: maskmatch train {study} --name {folder.root.name} --resume")
+        told = f"maskmatch train {quote(str(study))} --name {quote(folder.root.name)} --resume"
+        typer.echo(f"Stopped and saved. Go on with: {told}")
         return
     typer.echo(f"Model: {folder.root}")
     if service.was_too_short(folder):
         made = folder.metrics()["iterations"]
         typer.echo(f"Only {made} iterations were made, too few to expect anything useful: give it more minutes.")
-    typer.echo(f"Next: maskmatch predict {folder.root} SCANS -o OUT")
+    model, data = quote(str(folder.root)), quote(str(study))
+    typer.echo(f"Next: maskmatch predict {model} SCANS -o OUT")
     if folder.metrics().get("data", {}).get("validation"):
-        typer.echo(f"Its confidence: maskmatch calibrate {folder.root} {study} {study} --validation")
+        typer.echo(f"Its confidence: maskmatch calibrate {model} {data} {data} --validation")
 
 
 def _one_budget(words: dict[str, Any]) -> dict[str, Any]:

@@ -27,10 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def rank(
     study: StudyPath,
-    strategy: Annotated[
-        Strategy | None,
-        typer.Option(help="By default foreground-random where a model has segmented scans, else diversity."),
-    ] = None,
+    strategy: Annotated[Strategy, typer.Option(help="In which order.")] = Strategy.foreground_random,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to name.")] = 10,
     seed: Annotated[int, typer.Option(help="Of what chance decides.")] = 0,
 ) -> None:
@@ -39,7 +36,7 @@ def rank(
     from maskmatch_med.cli.console import ProgressBar, print_rows
 
     with ProgressBar("Looking") as progress:
-        found = service.rank_scans(study, strategy.value if strategy else None, seed=seed, progress=progress)
+        found = service.rank_scans(study, strategy.value, seed=seed, progress=progress)
     if not found:
         typer.echo(f"Every scan of {study} has a label")
         return

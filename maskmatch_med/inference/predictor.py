@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from maskmatch_med.data.preprocess import IMAGE_ORDER, GridRecord, grid_record, normalised
 from maskmatch_med.data.resample import axis_orders, resampled_shape
+from maskmatch_med.errors import InputError
 from maskmatch_med.inference import locator
 from maskmatch_med.inference.engines import EagerEngine, Engine
 from maskmatch_med.inference.ensemble import Ensemble
@@ -43,6 +44,10 @@ _FEW_WINDOWS = 9
 """A scan of fewer is predicted as it is: a coarse look first would cost more than it saves."""
 _SLAB_NUMBERS = 2**19
 """Probabilities in the rows that are closed together."""
+_MOST_RESAMPLED, _MOST_VOXELS = 100, 2**28
+"""A scan that the plan's spacing makes so many times larger, and larger than this, states another unit than mm."""
+_FEW_ALONG, _MANY_ALONG = 2, 8
+"""As does one of so many voxels along an axis that the plan's spacing leaves so few of."""
 
 
 class Predictor:
@@ -91,10 +96,12 @@ class Predictor:
             advance: called with the share of the rows that are done, in (0, 1].
 
         Raises:
-            InputError: the scan does not fit the plan (channels, a 2D plan and a scan of many slices).
+            InputError: the scan does not fit the plan (channels, a 2D plan and a scan of many slices, voxels so large
+                or small that their unit must be wrong).
             ValueError: the network gives other than (B, K, *patch).
         """
         grid = grid_record(volume.geometry, self.plan)
+        self._check_size(grid)
         whole = normalised(volume, self.plan, grid)
         box = self._box(whole, grid)
         part = whole if box is None else whole[(slice(None), *box)]
@@ -139,6 +146,18 @@ class Predictor:
         orders = axis_orders(spacing_mm, target, IMAGE_ORDER)
         turned = [tuple(values[axis] for axis in order) for values in (made, orders, self.plan.patch_vox)]
         return ScaleGrid(turned[0], turned[1], turned[2], self.options.overlap_at(scale), row_axis)
+
+    def _check_size(self, grid: GridRecord) -> None:
+        """Refuse headers in another unit: at the plan's spacing such a scan is a few voxels, or far too many."""
+        own, made = math.prod(grid.shape), math.prod(grid.plan_shape)
+        sizes = [" x ".join(f"{mm:.4g}" for mm in of) for of in (grid.spacing_mm, self.plan.spacing_mm)]
+        if made > max(_MOST_VOXELS, _MOST_RESAMPLED * own):
+            told = f"would become {made:,} of {sizes[1]} mm, {made // own:,} times as many as it has"
+        elif max(grid.plan_shape) <= _FEW_ALONG and max(grid.shape) > _MANY_ALONG:
+            told = f"would become {made} of {sizes[1]} mm"
+        else:
+            return
+        raise InputError(f"its voxels of {sizes[0]} mm {told}; see whether its header states the right size and unit")
 
     def _box(self, image: NDArray[np.float32], grid: GridRecord) -> Box | None:
         """Where a coarse look finds that structures can be, in the scan's axes; None for the whole scan."""

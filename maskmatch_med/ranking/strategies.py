@@ -109,7 +109,7 @@ def _uncertainty(by_chance: Sequence[Candidate], labelled: Sequence[Features], s
     )
     rest = [one for one in by_chance if one.uncertainty is None]
     return [Ranked(one.name, value, f"the model's mean uncertainty is {value:.3f}") for value, one in known] + [
-        Ranked(one.name, 0.0, "no uncertainty is known of it") for one in rest
+        Ranked(one.name, 0.0, "no uncertainty is known of it; maskmatch predict --uncertainty tells") for one in rest
     ]
 
 

@@ -29,13 +29,13 @@ def resolve_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise InputError(f"unknown device {device!r}; use auto, cpu, cuda or mps") from error
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r} is asked for, but this machine offers no CUDA GPU; use --device cpu")
+        raise InputError(f"device {device!r} is asked for, but this machine offers no CUDA GPU; use cpu")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"device {device!r} is asked for, but this machine's GPUs are 0 to {torch.cuda.device_count() - 1}"
         )
     if found.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device {device!r} is asked for, but this machine offers no Apple GPU; use --device cpu")
+        raise InputError(f"device {device!r} is asked for, but this machine offers no Apple GPU; use cpu")
     if found.type not in {"cpu", "cuda", "mps"}:
         raise InputError(f"device {device!r} cannot be used; use auto, cpu, cuda or mps")
     return found

@@ -32,7 +32,7 @@ def rank_scans(
     """Order the scans without a label, the one to label next first.
 
     No strategy is claimed to beat another; by default scans come by chance, those in which a model sees foreground
-    first, and as a spread of differing scans while there is no model.
+    first.
 
     Args:
         study: the study.
@@ -49,7 +49,7 @@ def rank_scans(
     opened = study if isinstance(study, Study) else Study.at(Path(study))
     predictions, looking = Predictions.of(opened), Looking(seconds)
     cases = opened.cases()
-    chosen = strategy or ("foreground-random" if predictions.by_case else "diversity")
+    chosen = strategy or "foreground-random"
     candidates, labelled = list[Candidate](), list[Features]()
     for done, case in enumerate(cases):
         if progress is not None:

@@ -100,7 +100,9 @@ class Splits:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             order, test = content["label_order"], content.get("test", [])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'cannot use {path}: expected JSON with "label_order" and "test", lists of names'
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -168,6 +169,24 @@ def test_the_command_refuses_a_wrong_word(phantom_source: Path, tmp_path: Path, 
         assert main([*words, *more]) == 2
         assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_word_of_the_plan_or_a_missing_scan_is_told_before_and_the_corrected_command_runs(
+    phantom_source: Path, tmp_path: Path, capsys
+) -> None:
+    root, splits = tmp_path / "out", tmp_path / "splits.json"
+    listed = json.loads((phantom_source / "splits.json").read_text())
+    splits.write_text(json.dumps(listed | {"test": [*listed["test"], "nobody"]}))
+    words = ["bench", str(phantom_source), str(root), "--labelled", "1", "--iterations", "1", "--preset", "quick"]
+    words += [item for key, value in PLAN.items() for item in ("--plan", f"{key}={value}")]
+    words += ["--recipes", "supervised", "--scales", "1"]
+    assert main([*words, "--splits", str(splits)]) == 2
+    assert "no scan for nobody" in capsys.readouterr().err
+    assert not root.exists()
+    assert main([*words, "--splits", str(phantom_source / "splits.json"), "--plan", "nosuch=3"]) == 2
+    assert "nosuch" in capsys.readouterr().err
+    assert main([*words, "--splits", str(phantom_source / "splits.json"), "--labelled", "2"]) == 0
+    assert "1 of 1 trainings are finished" in (root / "table.md").read_text()
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 600) -> None:

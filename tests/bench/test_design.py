@@ -103,6 +103,9 @@ def test_a_label_count_that_is_none_is_refused(text: str) -> None:
         ({"seeds": (1, 1)}, "seed"),
         ({"labelled": (LabelBudget(scans=7),), "unseen": 2}, "lists 8 scans"),
         ({"scales": (0.0,)}, "scales must be"),
+        ({"nsd_mm": -1.0}, "tolerance"),
+        ({"iterations": None, "minutes": 1.0, "shared_start": True}, "--shared-start needs --iterations"),
+        ({"splits": Path("nowhere.json")}, "cannot read .*nowhere.json: No such file"),
         ({"settings": {"treshold": "1"}}, "treshold"),
     ],
 )
@@ -132,6 +135,28 @@ def test_a_folder_grows_and_refuses_what_it_cannot_compare(design: Any, tmp_path
     with pytest.raises(InputError, match="recipe"):
         design(variants=(other,)).keep_in(root)
     assert (root / "bench.json").read_bytes() == before
+
+
+def test_a_scan_that_was_trained_on_cannot_become_one_to_score_on(design: Any, tmp_path: Path) -> None:
+    root, splits = tmp_path / "bench", tmp_path / "splits.json"
+    kept = design().keep_in(root)
+    listed = json.loads(splits.read_text())
+    splits.write_text(json.dumps({"label_order": ["t0", *listed["label_order"][1:]], "test": ["c0", "t1"]}))
+    with pytest.raises(InputError, match="lists other scans than when this benchmark was begun"):
+        design(seeds=(2,)).keep_in(root)
+    with pytest.raises(InputError, match="lists other scans"):
+        kept.scored_cases()
+    splits.write_text(json.dumps(listed, indent=2))
+    assert design(seeds=(2,)).keep_in(root).scored_cases() == ["t0", "t1"]
+
+
+def test_a_folder_of_others_is_left_alone(design: Any, tmp_path: Path) -> None:
+    root = tmp_path / "bench"
+    root.mkdir()
+    (root / "table.md").write_text("my notes")
+    with pytest.raises(InputError, match=r"is no benchmark and holds other files, such as table\.md"):
+        design().keep_in(root)
+    assert [path.name for path in root.iterdir()] == ["table.md"]
 
 
 def test_settings_are_chosen_on_scans_without_a_label_in_the_run(design: Any) -> None:

@@ -56,6 +56,12 @@ def test_fewer_windows_are_scored_scan_by_scan(drawn_model: Path, phantom_source
     assert [row["what"] for row in rows] == list(windows.WAYS)
     assert rows[0]["points_from_first"] == 0
     assert {row["scans"] for row in rows} == {2}
+    words = [str(drawn_model), str(phantom_source), "--splits", splits, "--part", "test", "-o", str(out)]
+    windows.main([*words, "--scales", "1;0.8,1", "--mirror"])
+    chosen = read(out / f"scales-{phantom_source.name}-{drawn_model.name}-mirrored.json")["rows"]
+    assert [row["what"] for row in chosen] == ["scales 1", "scales 0.8,1"]
+    assert chosen[0]["points_from_first"] == 0
+    assert chosen[0]["dice"] != rows[0]["dice"], "mirror images change something"
 
 
 def test_monai_is_timed_and_scored_on_the_same_scans(

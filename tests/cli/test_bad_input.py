@@ -30,7 +30,7 @@ TRAIN: dict[str, tuple[Words, str]] = {
     "useless addition": (lambda p: ["train", p.study, "--method", "supervised+multiscale"], r"multiscale"),
     "empty method": (lambda p: ["train", p.study, "--method", ""], r"unknown method ''"),
     "preset": (lambda p: ["train", p.study, "--preset", "huge"], r"huge.*quick"),
-    "no GPU": (lambda p: ["train", p.study, "--device", "cuda"], r"'cuda'.*--device cpu"),
+    "no GPU": (lambda p: ["train", p.study, "--device", "cuda"], r"'cuda'.*use cpu"),
     "device": (lambda p: ["train", p.study, "--device", "tpu9"], r"'tpu9'.*auto"),
     "setting": (lambda p: ["train", p.study, "--set", "lerning_rate=3"], r"'lerning_rate'"),
     "setting of a setting": (lambda p: ["train", p.study, "--set", "seed.x=3"], r"'seed\.x'"),

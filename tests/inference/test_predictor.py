@@ -342,6 +342,26 @@ def test_scales_beside_the_plans_own_overlap_less(
 
 
 @pytest.mark.parametrize(
+    ("spacing", "words"),
+    [
+        ((100.0, 100.0, 100.0), "60,000,000,000 of 1 x 1 x 1 mm, 1,000,000 times"),
+        ((1e-3,) * 3, "would become 1 of 1 x"),
+    ],
+)
+def test_a_scan_whose_header_states_another_unit_is_refused(spacing: tuple[float, ...], words: str) -> None:
+    predictor = Predictor(Convolution(3), make_plan((1.0, 1.0, 1.0), (16, 16, 16)))
+    with pytest.raises(InputError, match=words) as caught:
+        predictor.predict(make_volume((50, 40, 30), spacing))
+    assert "right size and unit" in str(caught.value)
+
+
+@pytest.mark.parametrize("spacing", [(5.0, 5.0, 5.0), (0.1, 0.1, 0.1)])
+def test_a_scan_much_coarser_or_finer_than_the_plan_is_predicted(spacing: tuple[float, ...]) -> None:
+    predictor = Predictor(Thresholds(), make_plan((1.0, 1.0, 1.0), (16, 16, 16)))
+    assert predictor.predict(make_volume((12, 10, 30), spacing)).labels.shape == (12, 10, 30)
+
+
+@pytest.mark.parametrize(
     ("spacing", "options", "wanted"),
     [
         ((1.0, 1.0, 1.0), PredictOptions(), 8),
