@@ -14,7 +14,7 @@ from maskmatch_med.phantom.anatomy import LABEL_NAMES
 from maskmatch_med.phantom.scan import PhantomOptions, case_name, make_phantom
 
 
-def write_phantom(root: Path, options: PhantomOptions | None = None) -> Path:
+def write_phantom(root: Path | str, options: PhantomOptions | None = None) -> Path:
     """Write a generated study in nnU-Net's raw layout.
 
     ``imagesTr/CASE_0000.nii.gz`` and ``labelsTr/CASE.nii.gz`` hold every case, the test cases too; ``splits.json``
@@ -27,12 +27,12 @@ def write_phantom(root: Path, options: PhantomOptions | None = None) -> Path:
         options: what to generate.
 
     Returns:
-        ``root``.
+        The folder.
 
     Raises:
         InputError: the folder holds something else.
     """
-    options = options or PhantomOptions()
+    root, options = Path(root), options or PhantomOptions()
     recipe = json.loads(json.dumps(asdict(options)))
     if _is_written(root, recipe):
         return root
