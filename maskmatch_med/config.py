@@ -247,5 +247,5 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     got = fault.get("input")
-    arrived = "" if isinstance(got, dict) else f" (got {got!r})"
+    arrived = "" if fault["type"] == "value_error" and isinstance(got, dict) else f" (got {got!r})"
     return f"{where}: {fault['msg']}{arrived}" if where else str(fault["msg"])

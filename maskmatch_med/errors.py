@@ -20,9 +20,12 @@ class InputError(MaskMatchError, ValueError):
 
 
 def listed(reasons: Sequence[str], shown: int = 20) -> str:
-    """Reasons one below the other, the first ones where there are many, for a message that counts them before."""
-    more = f"\nand {len(reasons) - shown} more" if len(reasons) > shown else ""
-    return "\n".join(reasons[:shown]) + more
+    """Reasons one below the other, the first ones where there are many, for a message that counts them before.
+
+    Each begins with two spaces: a line break without them is of a name, and the command line does not keep it.
+    """
+    more = [f"and {len(reasons) - shown} more"] if len(reasons) > shown else []
+    return "\n".join(f"  {line}" for line in [*reasons[:shown], *more])
 
 
 class StudyError(MaskMatchError):

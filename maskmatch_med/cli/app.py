@@ -87,6 +87,6 @@ def _usage_or_internal(error: Exception, debug: bool) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    lines = [" ".join(line.split()) for line in message.splitlines()]
-    print("maskmatch: " + "\n".join(filter(None, lines)), file=sys.stderr)
+    lines = [" ".join(line.split()) for line in message.split("\n  ")]
+    print("maskmatch: " + "\n  ".join(lines), file=sys.stderr)
     return code
