@@ -274,6 +274,8 @@ def _progress(event: dict[str, Any], log: Path) -> tuple[float | None, float | N
     """Share done and minutes left; what was spent before the first iteration says nothing of the pace."""
     if event.get("event") in {"prepare", "count"}:
         return event["done"] / max(event["total"], 1), None
+    if event.get("event") == "finish":
+        return 1.0, None
     share, seconds = event.get("progress"), event.get("seconds")
     if not isinstance(share, float | int) or not isinstance(seconds, float | int):
         return None, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -59,6 +60,23 @@ def ended(study: Path, status: str, title: str, message: str = "", model: str = 
     state = State(status=status, queued=moment, started=moment, ended=moment, message=message)
     (folder / "state.json").write_text(state.model_dump_json())
     (folder / "log.txt").write_text("maskmatch: it was the scan\n")
+
+
+@pytest.mark.parametrize(
+    ("event", "share"),
+    [
+        ({"event": "prepare", "done": 1, "total": 4, "case": "a"}, 0.25),
+        ({"event": "train", "progress": 0.5, "seconds": 60.0}, 0.5),
+        ({"event": "finish", "iterations": 9}, 1.0),
+        ({"event": "notice", "text": "…"}, None),
+    ],
+)
+def test_how_far_a_running_training_is(study: Path, event: dict[str, Any], share: float | None) -> None:
+    ended(study, "running", "Train m")
+    (folder,) = JobQueue(study).root.glob("*-train")
+    (folder / "progress.json").write_text(json.dumps(event))
+    (state,) = service.job_states(study)
+    assert (state.status, state.share) == ("running", share)
 
 
 def test_what_is_known_before_is_told(study: Path) -> None:
