@@ -28,6 +28,12 @@ def listed(reasons: Sequence[str], shown: int = 20) -> str:
     return "\n".join(f"  {line}" for line in [*reasons[:shown], *more])
 
 
+def named(names: Sequence[str], shown: int = 4) -> str:
+    """Names in a row, the first ones where there are many, for a message."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
 class StudyError(MaskMatchError):
     """A study or model folder is missing, damaged, locked or in conflict with what is asked of it."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maskmatch_med.errors import InputError
+from maskmatch_med.errors import InputError, named
 from maskmatch_med.evaluation.results import FIGURE, OUTPUTS, Evaluation
 from maskmatch_med.evaluation.score import UNJUDGED, EvaluateOptions, Row, score_case
 from maskmatch_med.io import LabelMap, MaskCode, read_labels
@@ -288,5 +288,4 @@ def _check_values(labels: LabelMap, path: Path, classes: Mapping[str, int]) -> N
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown or "nothing"
+    return named(names, 3) or "nothing"

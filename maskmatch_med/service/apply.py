@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskmatch_med.errors import InputError, listed
+from maskmatch_med.errors import InputError, listed, named
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.io.affines import stated_affines
@@ -129,10 +129,9 @@ def _note_two_positions(cases: Sequence[CaseFiles], notice: Callable[[str], None
     """Segmentations state one position in both forms of their header; a program may show such a scan at the other."""
     two = [case.name for case in cases if case.channels[0].name.endswith((".nii", ".nii.gz")) and _states_two(case)]
     if two:
-        named = ", ".join(two[:4]) + (" …" if len(two) > 4 else "")
         notice(
-            f"sform and qform of {len(two)} scan{'s' * (len(two) != 1)} disagree ({named}); segmentations lie where "
-            "the sform says, so programs that go by the qform will show them beside the scan"
+            f"sform and qform of {len(two)} scan{'s' * (len(two) != 1)} disagree ({named(two)}); segmentations lie "
+            "where the sform says, so programs that go by the qform will show them beside the scan"
         )
 
 

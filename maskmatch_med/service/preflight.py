@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import torch
 
-from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.errors import MaskMatchError, named
 from maskmatch_med.io import nifti, read_labels
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study import Case, Study
@@ -27,7 +27,6 @@ from maskmatch_med.study.checking.outliers import amount, outliers
 _LOOK_S = 2.0
 _FEW_VOXELS = 500
 _FEW_SHARE = 0.001
-_NAMED = 4
 _GB = 1e9
 _COPIES_WHILE_READING = 6
 _AXES = ("right to left", "front to back", "head to foot")
@@ -114,7 +113,7 @@ def _structures(
             text = f"No label shows {name}: the model cannot learn it."
             yield Advice("warning", f"{text} Paint it on one scan, or remove it on the page Scans.")
         elif len(having) < len(counts):
-            without = _listed([case for case in counts if case not in having])
+            without = named([case for case in counts if case not in having])
             text = f"{name} is painted on {len(having)} of {len(counts)} labelled scans, not on {without}."
             yield Advice("note", f"{text} Where it is there and not yet painted, paint it: its absence is learnt too.")
 
@@ -127,7 +126,7 @@ def _few_judged(labelled: Sequence[Case], counts: Mapping[str, Mapping[int, int]
         if found and (judged < _FEW_VOXELS or judged < _FEW_SHARE * sum(found.values())):
             few.append(f"{case.name} ({judged:,} voxels)")
     if few:
-        text = f"Very few voxels are judged on {_listed(few)}."
+        text = f"Very few voxels are judged on {named(few)}."
         yield Advice("warning", f"{text} Complete at least one slice there: it tells what is not a structure as well.")
 
 
@@ -138,7 +137,7 @@ def _no_empty_slice(labelled: Sequence[Case], seen: Mapping[str, _SeenLabel]) ->
     solid = [case.name for case in labelled if not case.is_raster and case.name in seen]
     without = [name for name in solid if seen[name].voxels and not seen[name].empty_slice]
     if without:
-        text = f"No slice without a structure is marked complete on {_listed(without)}."
+        text = f"No slice without a structure is marked complete on {named(without)}."
         more = "that takes no stroke, and nothing else tells that what lies away from the painted slices is background."
         yield Advice("warning", f"{text} Complete two there, before and behind the structure: {more}")
 
@@ -148,7 +147,7 @@ def _grids(cases: Sequence[Case]) -> Iterator[Advice]:
     grids = {case.name: _grid(case.image_paths[0], _stamp(case.image_paths[0])) for case in solid}
     known = {name: grid for name, grid in grids.items() if grid is not None}
     if missing := [name for name in grids if name not in known]:
-        text = f"The scans {_listed(missing)} cannot be read."
+        text = f"The scans {named(missing)} cannot be read."
         yield Advice("warning", f"{text} Training will stop there: run `maskmatch check`, or add them anew.")
     odd = dict[str, str]()
     for axis, along in enumerate(_AXES):
@@ -200,8 +199,3 @@ def _machine(study: Study, cases: Sequence[Case]) -> Iterator[Advice]:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.npy") if path.is_file())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

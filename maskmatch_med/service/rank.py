@@ -23,7 +23,7 @@ Progress = Callable[[int, int, str], None]
 
 def rank_scans(
     study: Study | Path | str,
-    strategy: Strategy | None = None,
+    strategy: Strategy = "foreground-random",
     *,
     seed: int = 0,
     seconds: float | None = None,
@@ -49,17 +49,16 @@ def rank_scans(
     opened = study if isinstance(study, Study) else Study.at(Path(study))
     predictions, looking = Predictions.of(opened), Looking(seconds)
     cases = opened.cases()
-    chosen = strategy or "foreground-random"
     candidates, labelled = list[Candidate](), list[Features]()
     for done, case in enumerate(cases):
         if progress is not None:
             progress(done, len(cases), case.name)
-        features = _features(opened, case, looking) if chosen in _BY_FEATURES else None
+        features = _features(opened, case, looking) if strategy in _BY_FEATURES else None
         if case.label is None:
             candidates.append(_candidate(opened, case, predictions, features, looking))
         elif features is not None:
             labelled.append(features)
-    return rank(candidates, labelled, chosen, seed)
+    return rank(candidates, labelled, strategy, seed)
 
 
 def next_to_label(study: Study | Path | str, after: str | None = None) -> str | None:

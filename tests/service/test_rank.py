@@ -12,7 +12,7 @@ from rich.console import Console
 
 from maskmatch_med import service
 from maskmatch_med.cli.app import main
-from maskmatch_med.ranking import STRATEGIES
+from maskmatch_med.ranking import STRATEGIES, Strategy
 
 OPEN = ["phantom_002", "phantom_003", "phantom_004"]
 """The scans of the study that have no label."""
@@ -38,9 +38,9 @@ def _paint(root: Path, case: str, *, whole: bool = False, save: bool = True) -> 
         service.save_label(root, case)
 
 
-@pytest.mark.parametrize("strategy", [None, *STRATEGIES])
-def test_all_scans_without_a_label_are_ordered(tiny_study: Path, strategy: str | None) -> None:
-    found = service.rank_scans(tiny_study, strategy)  # type: ignore[arg-type]
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_all_scans_without_a_label_are_ordered(tiny_study: Path, strategy: Strategy) -> None:
+    found = service.rank_scans(tiny_study, strategy)
     assert sorted(one.name for one in found) == OPEN
     assert all(one.reason for one in found)
 
