@@ -144,3 +144,9 @@ class Volume:
     def channels(self) -> int:
         """Number of channels."""
         return int(self.array.shape[0])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no voxel is NaN or infinite; found without a second array of the scan's size."""
+        with np.errstate(invalid="ignore"):
+            return bool(np.isfinite(self.array.sum(dtype=np.float64)))

@@ -82,3 +82,12 @@ def test_impossible_geometry_is_refused(shape, affine, message):
 def test_volume_refuses_an_array_of_another_shape():
     with pytest.raises(InputError, match=r"\(C, X, Y, Z\)"):
         Volume(np.zeros((1, 2, 2, 3), np.float32), Geometry((2, 2, 2), np.eye(4)))
+
+
+@pytest.mark.parametrize("values", [[np.nan], [np.inf], [np.inf, -np.inf], [-np.inf, np.nan, np.inf]])
+def test_a_volume_tells_of_voxels_that_are_not_finite(values):
+    array = np.full((2, 3, 4, 5), 3e38, np.float32)
+    geometry = Geometry((3, 4, 5), np.eye(4))
+    assert Volume(array, geometry).is_finite
+    array[1].flat[: len(values)] = values
+    assert not Volume(array, geometry).is_finite

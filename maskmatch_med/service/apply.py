@@ -12,15 +12,15 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskmatch_med.errors import InputError, listed, named
+from maskmatch_med.errors import InputError, listed
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
-from maskmatch_med.io.affines import stated_affines
 from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
+from maskmatch_med.service.odd_scans import note_not_finite, note_two_positions
 from maskmatch_med.service.pipeline import Writer, predict_in_turn
 from maskmatch_med.study.records import file_sha256
 from maskmatch_med.volume import Volume
@@ -111,7 +111,7 @@ def predict(
     if request.resume:
         cases = _not_yet(cases, Path(out), folder, plan.classes, request)
     options = predict_options(request, folder.metrics().get("inference", {}))
-    _note_two_positions(cases, request.notice)
+    note_two_positions(cases, request.notice)
     calibration = _calibration(folder, options, request)
     if calibration is not None:
         options = replace(options, temperature=calibration.temperature, expected_dice=True)
@@ -119,27 +119,10 @@ def predict(
     predictor = Predictor(engine, plan, options, notice=request.notice)
     Path(out).mkdir(parents=True, exist_ok=True)
     offsets = None if calibration is None else calibration.dice.offsets
-    written, refused = _predict_each(predictor, cases, Path(out), offsets, request.progress)
+    written, refused = _predict_each(predictor, cases, Path(out), offsets, request)
     if refused:
         raise _refusal(refused, len(written))
     return written
-
-
-def _note_two_positions(cases: Sequence[CaseFiles], notice: Callable[[str], None]) -> None:
-    """Segmentations state one position in both forms of their header; a program may show such a scan at the other."""
-    two = [case.name for case in cases if case.channels[0].name.endswith((".nii", ".nii.gz")) and _states_two(case)]
-    if two:
-        notice(
-            f"sform and qform of {len(two)} scan{'s' * (len(two) != 1)} disagree ({named(two)}); segmentations lie "
-            "where the sform says, so programs that go by the qform will show them beside the scan"
-        )
-
-
-def _states_two(case: CaseFiles) -> bool:
-    try:
-        return stated_affines(case.channels[0]).disagree
-    except InputError:
-        return False  # what is wrong with it is said when it is read
 
 
 def predict_options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictOptions:
@@ -187,12 +170,16 @@ def _overlaps(how: HeldOutCalibration | PredictOptions) -> list[float]:
 
 
 def _predict_each(
-    predictor: Predictor, cases: Sequence[CaseFiles], target: Path, offsets: DiceOffsets | None, progress: Progress
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    target: Path,
+    offsets: DiceOffsets | None,
+    request: PredictRequest,
 ) -> tuple[list[Path], list[InputError]]:
     """Predict scan after scan; what is wrong with one does not keep the others from being predicted."""
     plan = predictor.plan
-    written, refused = list[Path](), list[InputError]()
-    counter = _Counter(cases, progress)
+    written, refused, filled = list[Path](), list[InputError](), list[str]()
+    counter = _Counter(cases, request.progress)
     with Writer() as writer:
         counter.begin(0)
         for index, (case, found) in enumerate(predict_in_turn(predictor, cases, counter.within), start=1):
@@ -203,7 +190,9 @@ def _predict_each(
                 row = {"case": case.name, **_volumes_ml(*found, plan), **_doubts(found[1], offsets), "seconds": seconds}
                 writer.submit(partial(_write_case, target, case, *found, plan.classes, row))
                 written.append(target / f"{case.name}.nii.gz")
+                filled += [case.name] * (not found[0].is_finite)
             counter.begin(index)
+    note_not_finite(filled, request.notice)
     return written, refused
 
 

@@ -169,3 +169,16 @@ def test_a_scan_that_states_two_positions_is_told_of(run, places):
     written = nib.load(out / "scan1.nii.gz")
     assert np.array_equal(written.get_sform(), image.get_sform())
     assert np.allclose(written.get_qform(), image.get_sform(), atol=1e-3)
+
+
+def test_voxels_that_are_not_finite_are_told_of(run, places):
+    scans = copies(places, 2)
+    path = scans / "scan1_0000.nii.gz"
+    image = nib.load(path)
+    values = image.get_fdata(dtype=np.float32)
+    values[:2] = np.nan
+    nib.save(nib.Nifti1Image(values, image.affine), path)
+    outcome = run("predict", places.model, scans, "-o", places.tmp / "out")
+    assert outcome.code == 0
+    told = " ".join(outcome.out.split())
+    assert "Note: some voxels of 1 scan are NaN or infinite (scan1); they took the median of the others" in told
