@@ -55,9 +55,9 @@ class MaskingConfig(_Section):
     patch_mm: float | None = Field(default=None, gt=0)
     """Edge of a mask patch; by default an eighth (3D) or a sixteenth (2D) of the training patch's shortest edge, but no
     more than a quarter of the diameter of a structure's piece."""
-    fill: Literal["mean", "zero", "noise"] = "mean"
-    """What hidden voxels hold: each channel's mean over the view, 0 as in the authors' code, or Gaussian noise of the
-    channel's mean and standard deviation."""
+    fill: Literal["noise", "mean", "zero"] = "noise"
+    """What hidden voxels hold: Gaussian noise of each channel's mean and standard deviation over the view, that mean,
+    or 0 as in the authors' code."""
     held_to: Literal["all", "visible"] = "all"
     """Where the masked view is held to the targets: everywhere, as its authors' code does, or where it is visible."""
     exact_count: bool = True

@@ -103,8 +103,9 @@ print("stopped at the iterations", *moments)
 # ## 3. One patch, three views
 #
 # The **weak** view w of an unlabelled slice goes to the teacher. The student gets a **strong** view
-# s = CutMix(intensity(w)) and a **masked** view m: w with a share ρ = 0.7 of a grid of patches hidden, filled with the
-# image's mean. (Training also turns and zooms w; here it is left straight, so that it can be held against the truth.)
+# s = CutMix(intensity(w)) and a **masked** view m: w with a share ρ = 0.7 of a grid of patches hidden, filled with
+# noise of the image's mean and deviation. (Training also turns and zooms w; here it is left straight, so that it can be
+# held against the truth.)
 
 # %%
 names = [name for name in truth if study.case(name).label is None]
@@ -153,8 +154,11 @@ figure, grid = plt.subplots(1, 6, figsize=(11, 2.1), layout="constrained")
 show(grid[0], weak[0, 0], title="weak view w")
 show(grid[1], strong[0, 0], title="strong view s")
 for axes, ratio in zip(grid[2:], (0.3, 0.5, 0.7, 0.9), strict=True):
-    visible = views.draw_patch_mask(1, plan.patch_vox, cell, ratio, torch.Generator().manual_seed(1))
-    show(axes, views.apply_patch_mask(weak[:1], visible)[0, 0], title=f"masked, ρ = {ratio}")
+    drawn = torch.Generator().manual_seed(1)
+    visible = views.draw_patch_mask(1, plan.patch_vox, cell, ratio, drawn)
+    show(
+        axes, views.apply_patch_mask(weak[:1], visible, config.masking.fill, drawn)[0, 0], title=f"masked, ρ = {ratio}"
+    )
 print(f"mask patches of {cell} pixels; ρ = {config.masking.ratio} is what training uses")
 
 # %% [markdown]
@@ -266,8 +270,10 @@ threshold = config.pseudo_labels.threshold
 both = [pseudo_of(middle, name) for name in pair]
 parts = ("probabilities", "labels", "confidence", "valid")
 told = PseudoLabels(*(torch.cat([getattr(one, part) for one in both]) for part in parts))
-visible = views.draw_patch_mask(2, plan.patch_vox, cell, config.masking.ratio, torch.Generator().manual_seed(1))
-asked = {"strong": (strong, told.mixed(cutmix)), "masked": (views.apply_patch_mask(weak, visible), told)}
+drawn = torch.Generator().manual_seed(1)
+visible = views.draw_patch_mask(2, plan.patch_vox, cell, config.masking.ratio, drawn)
+masked = views.apply_patch_mask(weak, visible, config.masking.fill, drawn)
+asked = {"strong": (strong, told.mixed(cutmix)), "masked": (masked, told)}
 figure, grid = plt.subplots(2, 5, figsize=(11, 4.6), layout="constrained")
 for row, (term, (image, target)) in zip(grid, asked.items(), strict=True):
     with torch.no_grad():
@@ -336,7 +342,8 @@ def dice_when_hidden(network, ratio):
     for name in names:
         visible = views.draw_patch_mask(1, plan.patch_vox, cell, ratio, generator)
         with torch.no_grad():
-            found = network(views.apply_patch_mask(weak_of(name), visible)).argmax(1)
+            masked = views.apply_patch_mask(weak_of(name), visible, config.masking.fill, generator)
+            found = network(masked).argmax(1)
         right = truth_of(name)
         for k in range(1, plan.classes):
             overlap[k] += ((found == k) & (right == k)).sum()

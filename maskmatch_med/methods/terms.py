@@ -30,6 +30,7 @@ from maskmatch_med.views import (
     draw_intensity,
     draw_patch_mask,
     mask_patch_vox,
+    standard_normal,
 )
 
 PseudoLoss = Callable[[Tensor, PseudoLabels], Tensor]
@@ -234,7 +235,7 @@ class _PatchMask:
 
 def _noisy(image: Tensor, generator: Generator) -> Tensor:
     """Gaussian noise of 0.1 deviations, cut off at 0.2."""
-    return image + 0.1 * torch.randn(image.shape, generator=generator).to(image).clamp(-2, 2)
+    return image + 0.1 * standard_normal(image, generator).clamp(-2, 2)
 
 
 def _pseudo_loss(config: TrainConfig, recipe: Recipe, lesson: Lesson) -> PseudoLoss:

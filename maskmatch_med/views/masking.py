@@ -2,7 +2,7 @@
 
 [abstract] MaskMatch (Pan et al., arXiv 2312.08631): the student segments from the unmasked patches alone, "even with
 30 % only". [fork] One grid an image, ratio 0.7, hidden voxels set to 0 after normalisation. [ours] Patches are
-isotropic in millimetres, hidden voxels take the image's mean, and the number of hidden patches can be exact.
+isotropic in millimetres, hidden voxels take noise like the image, and the number of hidden patches can be exact.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor
+
+from maskmatch_med.views.noise import standard_normal
 
 Fill = Literal["mean", "zero", "noise"]
 
@@ -68,19 +70,20 @@ def draw_patch_mask(
     return mask
 
 
-def apply_patch_mask(image: Tensor, visible: Tensor, fill: Fill = "mean", generator: Generator | None = None) -> Tensor:
-    """Fill the hidden voxels of (B, C, *spatial) with each channel's mean over the image, 0, or noise.
+def apply_patch_mask(image: Tensor, visible: Tensor, fill: Fill, generator: Generator) -> Tensor:
+    """Fill the hidden voxels of (B, C, *spatial) with noise, each channel's mean over the image, or 0.
 
     Args:
         image: the view.
         visible: (B, 1, *spatial) bool.
-        fill: ``mean`` [ours]; ``zero`` [fork], which is the scan's mean after normalisation; ``noise`` [ours], Gaussian
-            with each channel's mean and standard deviation, so that what is hidden cannot be told by its flatness.
+        fill: ``noise`` [ours], Gaussian with each channel's mean and standard deviation, so that what is hidden is not
+            flat and a network that normalises by an image's own deviation meets the one that it knows; ``mean``
+            [ours]; ``zero`` [fork], which is the scan's mean after normalisation.
         generator: source of the noise, on the CPU.
     """
     axes = tuple(range(2, image.ndim))
     filled = image.mean(dim=axes, keepdim=True) if fill != "zero" else image.new_zeros(())
     if fill == "noise":
         deviation = image.std(dim=axes, keepdim=True, correction=0)
-        filled = filled + deviation * torch.randn(image.shape, generator=generator).to(image)
+        filled = filled + deviation * standard_normal(image, generator)
     return torch.where(visible.to(image.device), image, filled)

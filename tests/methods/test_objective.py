@@ -280,7 +280,8 @@ def test_a_seed_repeats_a_step_bit_for_bit(recipe: str, dims: int, stage: Callab
 def test_the_masked_and_the_strong_term_are_the_formulas(dims: int, stage: Callable[..., Stage], held_to: str) -> None:
     """Every view is the untouched centre of its crop, so all can be recomputed from what the networks said."""
     case = stage("fixmatch+masked", dims)
-    told = {"unlabelled.cutmix_probability": 0.0, "pseudo_labels.threshold": 0.42, "masking.held_to": held_to}
+    told = {"unlabelled.cutmix_probability": 0.0, "pseudo_labels.threshold": 0.42}
+    told |= {"masking.held_to": held_to, "masking.fill": "mean"}
     objective = case.objective(**STILL, **told)
     batch, patch = case.batch(objective), case.plan.patch_vox
     student = Recorder(case.student)

@@ -100,7 +100,7 @@ def test_default_edge() -> None:
 def test_hidden_voxels_of_all_channels_take_the_channels_mean(shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).normal(3, 2, (2, 3, *shape)).astype(np.float32)
     visible = draw_patch_mask(2, shape, (2,) * len(shape), 0.7, generator(3))
-    found = apply_patch_mask(torch.from_numpy(image), visible).numpy()
+    found = apply_patch_mask(torch.from_numpy(image), visible, "mean", generator(1)).numpy()
     for item, channel in product(range(2), range(3)):
         seen = visible[item, 0].numpy()
         np.testing.assert_array_equal(found[item, channel][seen], image[item, channel][seen])
@@ -109,10 +109,10 @@ def test_hidden_voxels_of_all_channels_take_the_channels_mean(shape: tuple[int, 
         assert (~seen).any()
 
 
-def test_fill_is_zero_for_a_scan_with_zero_mean() -> None:
+def test_the_mean_is_zero_for_a_scan_with_zero_mean() -> None:
     image = torch.tensor([[[[1.0, -1.0], [2.0, -2.0]]]])
     visible = torch.tensor([[[[True, False], [False, True]]]])
-    assert apply_patch_mask(image, visible).tolist() == [[[[1.0, 0.0], [0.0, -2.0]]]]
+    assert apply_patch_mask(image, visible, "mean", generator(1)).tolist() == [[[[1.0, 0.0], [0.0, -2.0]]]]
 
 
 def test_noise_has_each_channels_mean_and_deviation_and_zero_is_zero() -> None:
@@ -127,4 +127,4 @@ def test_noise_has_each_channels_mean_and_deviation_and_zero_is_zero() -> None:
         assert drawn.std().item() == pytest.approx(deviation, rel=0.06)
     assert torch.equal(noise[:, ~hidden], image[0][:, ~hidden])
     assert torch.equal(apply_patch_mask(image, visible, "noise", generator(1))[0], noise)
-    assert apply_patch_mask(image, visible, "zero")[0][:, hidden].unique().tolist() == [0]
+    assert apply_patch_mask(image, visible, "zero", generator(1))[0][:, hidden].unique().tolist() == [0]
