@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from maskmatch_med.errors import StudyError
-from maskmatch_med.nets.unet import build_network, load_weights
 from maskmatch_med.planning.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ class ModelFolder:
         Raises:
             StudyError: the weights are damaged, or of another network.
         """
+        from maskmatch_med.nets.unet import build_network, load_weights  # noqa: PLC0415  loads torch
+
         network = build_network(plan, channels_last=channels_last).to(device).eval()
         load_weights(network, self.weights_path, device)
         return network
