@@ -8,6 +8,7 @@ else eager. Processors always compute in single precision, so that a model gives
 
 from __future__ import annotations
 
+import copy
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -16,10 +17,15 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
-from maskmatch_med.errors import InputError, MaskMatchError
+from maskmatch_med.errors import InputError, MaskMatchError, lacks_memory
 
 EngineName = Literal["auto", "eager", "compiled", "openvino"]
 _X86 = {"x86_64", "amd64", "i386", "i686"}
+
+
+def windows_at_once(device: torch.device) -> int:
+    """Windows that pass the network together: two keep a processor's convolutions fast, a card is larger."""
+    return 2 if device.type == "cpu" else 8
 
 
 class Engine(Protocol):
@@ -54,24 +60,24 @@ class EagerEngine:
         return logits
 
     def on_processor(self) -> Engine:
-        """See :class:`Engine`; the network itself moves."""
-        return EagerEngine(self._network)
+        """See :class:`Engine`."""
+        return EagerEngine(_copied(self._network))
 
 
 class CompiledEngine:
     """``torch.compile``; on a CUDA device its kernels are replayed as CUDA graphs.
 
-    Compiled for one number of windows; fewer are filled up. On a processor it needs a C++ compiler.
+    Compiled for one number of windows; fewer are filled up, until the device's memory does not hold that many. On a
+    processor it needs a C++ compiler.
 
     Args:
         network: put into evaluation mode.
         device: where it runs.
-        at_once: windows that pass together.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device | str = "cpu", at_once: int = 2) -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._network, self._at_once = network.to(self.device).eval(), at_once
+        self._network, self._at_once = network.to(self.device).eval(), windows_at_once(self.device)
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._compiled: Any = torch.compile(self._network, dynamic=False, mode=mode)
 
@@ -90,17 +96,27 @@ class CompiledEngine:
             with half_precision(self.device):
                 return torch.clone(self._compiled(windows)[:count])
         except RuntimeError as error:
-            if not any(kind.__name__ == "BackendCompilerFailed" for kind in type(error).__mro__):
+            if any(kind.__name__ == "BackendCompilerFailed" for kind in type(error).__mro__):
+                told = str(error).strip().splitlines()[0]
+                raise MaskMatchError(
+                    f"the engine compiled cannot compile the network here ({told}); on a processor it needs a C++ "
+                    "compiler, such as g++: install one, or use another engine"
+                ) from error
+            if not lacks_memory(error) or count == self._at_once:
                 raise
-            told = str(error).strip().splitlines()[0]
-            raise MaskMatchError(
-                f"the engine compiled cannot compile the network here ({told}); on a processor it needs a C++ "
-                "compiler, such as g++: install one, or use another engine"
-            ) from error
+            self._at_once = count
+        return self(windows[:count])
 
     def on_processor(self) -> Engine:
         """See :class:`Engine`; without compiling anew."""
-        return EagerEngine(self._network)
+        return EagerEngine(_copied(self._network))
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """The network on the processor; of its device's memory, which may be full, this takes nothing."""
+    there = [*network.parameters(), *network.buffers()]
+    here = {id(one): nn.Parameter(one.detach().cpu(), one.requires_grad) for one in network.parameters()}
+    return copy.deepcopy(network, {id(one): one.detach().cpu() for one in there} | here)
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from maskmatch_med.data.preprocess import GridRecord
 from maskmatch_med.errors import FULL, InputError
 from maskmatch_med.inference.expected_dice import SoftOverlap
+from maskmatch_med.inference.memory import where_there_is_room
 from maskmatch_med.inference.options import Prediction, PredictOptions
 from maskmatch_med.inference.slab import Slab, entropy, largest
 from maskmatch_med.inference.stream import NearRows
@@ -82,7 +83,13 @@ class Ensemble:
 
     def closed(self, near: Sequence[NearRows]) -> Closed:
         """What the next rows of the box come to, from one part a scale; any thread may ask."""
-        slabs = [one.slab() for one in near]
+
+        def close(maps: Sequence[Tensor]) -> Closed:
+            return self._closed([replace(one, maps=lie).slab() for one, lie in zip(near, maps, strict=True)])
+
+        return where_there_is_room(close, [one.maps for one in near])
+
+    def _closed(self, slabs: Sequence[Slab]) -> Closed:
         mean = slabs[0].probabilities
         if len(slabs) > 1:
             mean = reduce(torch.add, [slab.probabilities.to(mean.device) for slab in slabs]).div_(len(slabs))

@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from maskmatch_med.errors import lacks_memory
-from maskmatch_med.inference.engines import Engine
+from maskmatch_med.inference.memory import Memory, where_there_is_room
 from maskmatch_med.inference.slab import entropy
-
-Notice = Callable[[str], None]
-
-
-class Collector(Protocol):
-    """Something that takes room on a device, can take half of it, and can be moved to another."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it lies."""
-
-    def halve(self) -> bool:
-        """Keep half precision from here on; False where it does already."""
-
-    def to(self, device: torch.device) -> None:
-        """Move it."""
 
 
 class Members:
     """Windows in, the mean of their mirror images' logits out.
 
     When the device's memory does not hold a batch, half of it is tried, and so on from the window that is at hand: what
-    has been computed is kept. Where one window is too much, ``collectors`` go to half precision, then off the device,
-    and then the network itself.
+    has been computed is kept.
 
     Args:
-        engine: maps (B, C, *patch) to logits (B, K, *patch).
+        memory: holds the engine, which maps (B, C, *patch) to logits (B, K, *patch).
         classes: K.
         flips: the sets of spatial axes along which a window is mirrored, the empty set among them.
         measure: whether the disagreement of the mirror images is wanted, as one more channel.
-        at_once: windows, or mirror images of them, that pass together at most.
-        notice: told, in a sentence, what was given up for lack of memory.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        classes: int,
-        flips: Sequence[tuple[int, ...]],
-        *,
-        measure: bool = False,
-        at_once: int = 2,
-        notice: Notice = lambda sentence: None,
+        self, memory: Memory, classes: int, flips: Sequence[tuple[int, ...]], *, measure: bool = False
     ) -> None:
-        self.engine, self.classes, self.flips, self.at_once = engine, classes, list(flips), at_once
+        self.memory, self.classes, self.flips = memory, classes, list(flips)
         self.measures = measure and len(self.flips) > 1
-        self.collectors: list[Collector] = []
-        self._notice = notice
 
     @property
     def channels(self) -> int:
@@ -68,7 +39,7 @@ class Members:
     @property
     def windows_at_once(self) -> int:
         """Windows, with all their mirror images, that fill a forward."""
-        return max(1, self.at_once // len(self.flips))
+        return max(1, self.memory.at_once // len(self.flips))
 
     def __call__(self, windows: Tensor, row_axis: int = 0) -> Tensor:
         """Mean logits (B, K, *patch) float32 over mirror images of (B, C, *patch), and their disagreement in nats.
@@ -86,7 +57,10 @@ class Members:
         if self.flips == [()]:
             return self._passed(windows)
         images = torch.cat([windows.flip([axis + 2 for axis in axes]) if axes else windows for axes in self.flips])
-        outputs = torch.split(self._passed(images), windows.shape[0])
+        return where_there_is_room(self._joined, torch.split(self._passed(images), windows.shape[0]))
+
+    def _joined(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of what the network gave for each mirror image, and their disagreement."""
         turned = [
             out.flip([axis + 2 for axis in axes]) if axes else out
             for axes, out in zip(self.flips, outputs, strict=True)
@@ -103,42 +77,19 @@ class Members:
         outputs: list[Tensor] = []
         done = 0
         while done < images.shape[0]:
-            part = images[done : done + self.at_once]
-            try:
-                outputs.append(self._logits(part.to(self.engine.device)))
-            except (RuntimeError, MemoryError) as error:
-                if not lacks_memory(error) or not self._relieve():
-                    raise
-                continue
-            done += part.shape[0]
+            outputs.append(self.memory.pass_through(partial(self._logits, images[done:]), images.shape[0] - done))
+            done += outputs[-1].shape[0]
         if len(outputs) == 1:
             return outputs[0]
-        return torch.cat([out.to(outputs[-1].device) for out in outputs])
+        return where_there_is_room(
+            lambda parts: torch.cat(list(parts)), [out.to(outputs[-1].device) for out in outputs]
+        )
 
-    def _logits(self, part: Tensor) -> Tensor:
-        logits = self.engine(part)
+    def _logits(self, images: Tensor, count: int) -> Tensor:
+        """Of the first of some images."""
+        engine, part = self.memory.engine, images[:count]
+        logits = engine(part.to(engine.device))
         expected = (part.shape[0], self.classes, *part.shape[2:])
         if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
             raise ValueError(f"the network must give logits {expected}, got {getattr(logits, 'shape', type(logits))}")
         return logits.float()
-
-    def _relieve(self) -> bool:
-        """Need less of the device's memory from here on; False where there is nothing left to give up."""
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        on_device = [one for one in self.collectors if one.device.type != "cpu"]
-        if self.at_once > 1:
-            self.at_once //= 2
-            self._notice(f"the device's memory is short: from here on {self.at_once} windows pass at a time")
-        elif sum(one.halve() for one in on_device):  # all of them, so not any()
-            self._notice("the device's memory is short: from here on results are collected in half precision")
-        elif on_device:
-            for one in on_device:
-                one.to(torch.device("cpu"))
-            self._notice("the device's memory is short: from here on results are collected in the computer's own")
-        elif self.engine.device.type != "cpu":
-            self.engine = self.engine.on_processor()
-            self._notice("the device's memory does not hold one window: from here on the processor computes")
-        else:
-            return False
-        return True

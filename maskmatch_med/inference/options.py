@@ -32,7 +32,8 @@ class PredictOptions:
         importance: weight of a window's voxels.
         locate: look at the scan coarsely first and predict only where structures can be; all of it where that does not
             tell. What lies outside is background.
-        windows_per_forward: windows, or mirror images of them, that pass the network together.
+        windows_per_forward: windows, or mirror images of them, that pass the network together; by default as many as
+            suit the device.
 
     Raises:
         InputError: a value is impossible.
@@ -47,7 +48,7 @@ class PredictOptions:
     expected_dice: bool = False
     importance: Importance = "gaussian"
     locate: bool = False
-    windows_per_forward: int = 2
+    windows_per_forward: int | None = None
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0.1 <= scale <= 10 for scale in self.scales):
@@ -60,7 +61,7 @@ class PredictOptions:
             raise InputError(f"a temperature must be a number above 0, got {self.temperature}")
         if self.importance not in ("gaussian", "uniform"):
             raise InputError(f"the importance of a window's voxels is gaussian or uniform, got {self.importance!r}")
-        if self.windows_per_forward < 1:
+        if self.windows_per_forward is not None and self.windows_per_forward < 1:
             raise InputError(f"at least one window must pass at a time, got {self.windows_per_forward}")
 
     def overlap_at(self, scale: float) -> float:

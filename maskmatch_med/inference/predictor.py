@@ -28,11 +28,12 @@ from maskmatch_med.data.preprocess import IMAGE_ORDER, GridRecord, grid_record, 
 from maskmatch_med.data.resample import axis_orders, resampled_shape
 from maskmatch_med.errors import InputError
 from maskmatch_med.inference import locator
-from maskmatch_med.inference.engines import EagerEngine, Engine
+from maskmatch_med.inference.engines import EagerEngine, Engine, windows_at_once
 from maskmatch_med.inference.ensemble import Ensemble
 from maskmatch_med.inference.in_turn import in_turn
 from maskmatch_med.inference.locator import Box
-from maskmatch_med.inference.members import Members, Notice
+from maskmatch_med.inference.members import Members
+from maskmatch_med.inference.memory import Memory, Notice
 from maskmatch_med.inference.options import Prediction, PredictOptions
 from maskmatch_med.inference.stream import GridRows, ScaleGrid, stitched_rows
 from maskmatch_med.inference.windows import importance_map
@@ -72,14 +73,9 @@ class Predictor:
         self.plan = plan
         self.options = options or PredictOptions()
         engine = EagerEngine(network, device) if isinstance(network, nn.Module) else network
-        self.members = Members(
-            engine,
-            plan.classes,
-            self.flips,
-            measure=self.options.uncertainty,
-            at_once=self.options.windows_per_forward,
-            notice=notice,
-        )
+        at_once = self.options.windows_per_forward or windows_at_once(engine.device)
+        memory = Memory(engine, at_once, notice)
+        self.members = Members(memory, plan.classes, self.flips, measure=self.options.uncertainty)
 
     @property
     def flips(self) -> list[tuple[int, ...]]:
@@ -102,6 +98,7 @@ class Predictor:
         """
         grid = grid_record(volume.geometry, self.plan)
         self._check_size(grid)
+        self.members.memory.begin()
         whole = normalised(volume, self.plan, grid)
         box = self._box(whole, grid)
         part = whole if box is None else whole[(slice(None), *box)]
@@ -110,7 +107,6 @@ class Predictor:
         shape = image.shape[1:]
         mirrored = len(self.flips) > 1
         ensemble = Ensemble(self.plan.classes, grid, axis, self.options, mirrored=mirrored, box=box)
-        self.members.collectors.clear()
         grids = [self.scale_grid(grid.spacing_mm, part.shape[1:], scale, axis) for scale in self.options.scales]
         scales = [self._rows(image, one) for one in grids]
         height = max(1, _SLAB_NUMBERS // (self.members.channels * math.prod(shape[1:])))
@@ -125,7 +121,7 @@ class Predictor:
     def stitch(self, image: Tensor) -> Tensor:
         """Window-averaged logits (K, *spatial) float32 of an image (C, *spatial) at the plan's spacing."""
         grid = self.scale_grid(self.plan.spacing_mm, image.shape[1:], 1.0, 0)
-        self.members.collectors.clear()
+        self.members.memory.begin()
         return torch.cat(list(self._stitched(image.numpy(), grid)), dim=1)[: self.plan.classes]
 
     def scale_grid(
@@ -171,7 +167,7 @@ class Predictor:
         # Half a window of the coarsest scale, in voxels of the scan.
         fine = zip(widest.patch, widest.shape, turned.shape[1:], strict=True)
         room = [math.ceil(patch / 2 * voxels / scaled) for patch, scaled, voxels in fine]
-        once = Members(self.members.engine, self.plan.classes, [()], at_once=self.members.at_once)
+        once = Members(self.members.memory, self.plan.classes, [()])
         box = list(locator.locate(turned, coarse, once, room))
         box.insert(axis, box.pop(0))
         return None if all(part == slice(0, n) for part, n in zip(box, grid.shape, strict=True)) else tuple(box)
@@ -187,9 +183,10 @@ class Predictor:
 
     def _collecting_device(self, needed_bytes: int) -> torch.device:
         """The network's device where the rings take at most half of its free memory, else the host."""
-        device = self.members.engine.device
+        device = self.members.memory.engine.device
         if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
+            kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            free = torch.cuda.mem_get_info(device)[0] + kept
             if needed_bytes <= _SHARE_OF_FREE_MEMORY * free:
                 return device
         return torch.device("cpu")

@@ -40,7 +40,9 @@ class Ring:
         """Keep sums in half precision from here on; False where they are already."""
         if self._sum.dtype == torch.float16:
             return False
-        self._sum = self._sum.half()
+        device = self._sum.device
+        self._sum = self._sum.cpu().half()  # a half beside the whole might not fit on the device
+        self._sum = self._sum.to(device)
         return True
 
     def to(self, device: torch.device) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, product
 
 import numpy as np
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskmatch_med.data.resample import resample_rows
+from maskmatch_med.errors import lacks_memory
 from maskmatch_med.inference.flat import FlatWindows
 from maskmatch_med.inference.members import Members
+from maskmatch_med.inference.memory import where_there_is_room
 from maskmatch_med.inference.ring import Ring
 from maskmatch_med.inference.slab import Slab
 from maskmatch_med.inference.windows import Window, window_starts
@@ -120,8 +123,9 @@ def stitched_rows(
     Yields:
         (channels, rows, *grid.shape[1:]) float32, in order, together ``grid.shape``.
     """
-    rows, ring = ImageRows(image, grid), Ring(members.channels, grid.padded[1:], importance, device)
-    members.collectors.append(ring)
+    rows, memory = ImageRows(image, grid), members.memory
+    ring = _ring(members.channels, grid, importance, device)
+    memory.collects(ring)
     flat = FlatWindows(members, grid.row_axis)
     inner = tuple(slice(b, b + n) for b, n in zip(grid.before[1:], grid.shape[1:], strict=True))
     layers = grid.layers
@@ -132,15 +136,25 @@ def stitched_rows(
             if output is None:
                 busy.append(window)
             else:
-                ring.add(first, window, output)
+                memory.collect(partial(ring.add, first, window, output))
         for group in _groups(busy, members.windows_at_once):
             windows = torch.stack([layer[(slice(None), slice(None), *window)] for window in group])
             for window, output in zip(group, members(windows, grid.row_axis), strict=True):
-                ring.add(first, window, output)
+                memory.collect(partial(ring.add, first, window, output))
         low, high = max(first, grid.before[0]), min(stop, grid.before[0] + grid.shape[0])
-        finished = ring.finish(first, stop)
+        finished = memory.collect(partial(ring.finish, first, stop))
         if low < high:
             yield finished[(slice(None), slice(low - first, high - first), *inner)]
+
+
+def _ring(channels: int, grid: ScaleGrid, importance: Tensor, device: torch.device) -> Ring:
+    """On the device, or in the computer's own memory where that has no room for it."""
+    try:
+        return Ring(channels, grid.padded[1:], importance, device)
+    except (RuntimeError, MemoryError) as error:
+        if device.type == "cpu" or not lacks_memory(error):
+            raise
+    return Ring(channels, grid.padded[1:], importance, torch.device("cpu"))
 
 
 def _groups(windows: Sequence[Window], size: int) -> Iterator[tuple[Window, ...]]:
@@ -209,18 +223,21 @@ class GridRows:
         at = self._first + sum(part.shape[1] for part in self._held)
         while at < stop:
             ahead = next(self._finished) if self._ahead is None else self._ahead
-            part = self._as_maps(ahead[:, : stop - at])
+            part = where_there_is_room(self._as_maps, [ahead[:, : stop - at]])
             at += part.shape[1]
             self._ahead = ahead[:, part.shape[1] :] if part.shape[1] < ahead.shape[1] else None
-            self._held = [held.to(part.device) for held in self._held] + [part]
+            self._held.append(part)
+            if any(held.device != part.device for held in self._held):
+                self._held = [held.cpu() for held in self._held]
         near, at = list[Tensor](), self._first
         for part in self._held:
             rows = part[:, max(0, first - at) : max(0, stop - at)]
             near += [rows] if rows.shape[1] else []
             at += part.shape[1]
-        return near[0] if len(near) == 1 else torch.cat(near, dim=1)
+        return near[0] if len(near) == 1 else where_there_is_room(partial(torch.cat, dim=1), near)
 
-    def _as_maps(self, logits: Tensor) -> Tensor:
+    def _as_maps(self, rows: Sequence[Tensor]) -> Tensor:
+        (logits,) = rows
         maps = logits[: self._classes].softmax(dim=0)
         return maps if logits.shape[0] == self._classes else torch.cat([maps, logits[self._classes :]])
 

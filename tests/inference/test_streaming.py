@@ -1,4 +1,4 @@
-"""The streaming predictor against the plain one, its memory, and what it does when memory runs out."""
+"""The streaming predictor against the plain one, and its memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskmatch_med.data.resample import resample, resample_rows
-from maskmatch_med.inference import EagerEngine, PredictOptions, Predictor
+from maskmatch_med.inference import PredictOptions, Predictor
 from maskmatch_med.inference.plain import predict_plainly
 from maskmatch_med.inference.ring import Ring
 from maskmatch_med.inference.windows import importance_map
@@ -156,58 +156,3 @@ def test_a_scan_four_times_as_long_needs_no_more_memory_beyond_itself(monkeypatc
     monkeypatch.setattr("maskmatch_med.data.preprocess._PERCENTILE_SAMPLE", 4000)
     short, long = peak_beyond_input_and_labels(100), peak_beyond_input_and_labels(400)
     assert long <= 1.15 * short + 20_000, (short, long)
-
-
-class Full(EagerEngine):
-    """An engine whose device holds no more than some windows at a time."""
-
-    def __init__(self, network: nn.Module, holds: int, device: str = "cpu", error: Exception | None = None) -> None:
-        super().__init__(network)
-        self.device, self.holds, self.seen = torch.device(device), holds, list[int]()
-        self.error = error or torch.OutOfMemoryError()
-
-    def __call__(self, windows: Tensor) -> Tensor:
-        self.seen.append(windows.shape[0])
-        if windows.shape[0] > self.holds:
-            raise self.error
-        return super().__call__(windows)
-
-
-@pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
-)
-def test_too_large_a_batch_is_halved_and_nothing_is_computed_twice(error: Exception) -> None:
-    plan, volume = make_plan((1.0, 1.0, 1.0), (8, 8, 8)), make_volume((20, 20, 20))
-    options = PredictOptions(windows_per_forward=8)
-    expected = Predictor(Convolution(3), plan, options).predict(volume)
-    notes: list[str] = []
-    engine = Full(Convolution(3), holds=3, error=error)
-    found = Predictor(engine, plan, options, notice=notes.append).predict(volume)
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    assert engine.seen[:3] == [8, 4, 2], "halved until it fits"
-    assert sum(n for n in engine.seen if n <= 3) == 4**3, "every window passes once"
-    assert [note.split(": ")[1] for note in notes] == [
-        "from here on 4 windows pass at a time",
-        "from here on 2 windows pass at a time",
-    ]
-
-
-def test_where_not_even_one_window_fits_the_processor_computes() -> None:
-    plan, volume = make_plan((1.0, 1.0, 1.0), (8, 8, 8)), make_volume((12, 9, 8))
-    notes: list[str] = []
-    found = Predictor(Full(Convolution(3), 0, device="meta"), plan, notice=notes.append).predict(volume)
-    np.testing.assert_array_equal(found.labels, Predictor(Convolution(3), plan).predict(volume).labels)
-    assert notes[-1].endswith("from here on the processor computes")
-    with pytest.raises(torch.OutOfMemoryError):
-        Predictor(Full(Convolution(3), 0), plan).predict(volume)
-
-
-def test_what_collects_is_halved_then_moved_before_the_network_is() -> None:
-    plan, notes = make_plan((1.0, 1.0, 1.0), (8, 8, 8)), list[str]()
-    predictor = Predictor(Full(Convolution(3), 0, device="meta"), plan, notice=notes.append)
-    ring = Ring(predictor.members.channels, (8, 8), torch.ones(8, 8, 8), torch.device("meta"))
-    predictor.members.collectors.append(ring)
-    predictor.members.at_once = 1
-    with torch.inference_mode(), pytest.raises(NotImplementedError, match="meta"):
-        predictor.members(torch.zeros(1, 1, 8, 8, 8))
-    assert [note.split(": from here on ")[1] for note in notes] == ["results are collected in half precision"]
