@@ -87,7 +87,7 @@ class ProgressBar:
     def update(self, done: int, total: int, name: str) -> None:
         """Show how far the work is."""
         rate = 60 * done / max(time.monotonic() - self._began, 1e-3)
-        told = f"{rate:,.0f} {self._counted} a minute  " if done and self._counted else ""
+        told = f"{rate:,.{0 if rate >= 10 else 1}f} {self._counted} a minute  " if done and self._counted else ""
         self._bar.update(self._task, completed=done, total=total, note=told + name, visible=True)
         self._job.tell({"event": "count", "what": self._what, "done": done, "total": total, "name": name})
 

@@ -4,8 +4,8 @@ OpenVINO's Python package reports its use over the network, already when it is i
 ``openvino_telemetry`` is found. Nothing leaves the machine here: that companion is hidden before the first import.
 
 The converted network lies in the user's cache folder (or ``MASKMATCH_CACHE``) under a name that hashes weights, plan
-and OpenVINO's version, so that new weights never meet an old conversion. A cache that cannot be written costs a
-conversion each time and nothing else.
+and OpenVINO's version, so that new weights never meet an old conversion. One that is damaged is made anew. A cache that
+cannot be written costs a conversion each time and nothing else.
 """
 
 from __future__ import annotations
@@ -94,11 +94,8 @@ def open_openvino(plan: Plan, weights_sha256: str, network: Callable[[], nn.Modu
     openvino = _without_telemetry()
     core = openvino.Core()
     folder = engine_cache() / _key(plan, weights_sha256, str(openvino.get_version()))
-    kept = folder / "network.xml"
-    if kept.is_file():
-        kept.touch()
-        model = core.read_model(kept)
-    else:
+    model = _kept(core, folder)
+    if model is None:
         model = _converted(openvino, plan, network())
         _keep(openvino, model, folder)
     threads = torch.get_num_threads()
@@ -139,6 +136,19 @@ def _key(plan: Plan, weights_sha256: str, version: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
+def _kept(core: Any, folder: Path) -> Any:
+    """The network that the cache holds; None where it has none, or a damaged one, which is removed."""
+    path = folder / "network.xml"
+    if not path.is_file():
+        return None
+    try:
+        path.touch()
+        return core.read_model(path)
+    except (RuntimeError, OSError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
 def _converted(openvino: Any, plan: Plan, network: nn.Module) -> Any:
     example = torch.zeros(2, len(plan.channel_names), *plan.patch_vox)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
@@ -155,6 +165,9 @@ def _keep(openvino: Any, model: Any, folder: Path) -> None:
         partial = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
             openvino.save_model(model, partial / "network.xml", compress_to_fp16=False)
+            for file in partial.iterdir():
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
             if not folder.exists():
                 partial.rename(folder)
         finally:

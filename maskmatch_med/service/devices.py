@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from maskmatch_med.errors import InputError, TrainingError
+from maskmatch_med.errors import InputError, TrainingError, lacks_memory
 
 
 def budget_of(device: str) -> Literal["cpu", "gpu"]:
@@ -43,12 +43,14 @@ def resolve_device(device: str) -> torch.device:
 
 @contextmanager
 def memory_explained(what: str, todo: str) -> Iterator[None]:
-    """Turn an accelerator's lack of memory into one sentence.
+    """Turn a lack of memory, of a device or the computer, into one sentence.
 
     Raises:
-        TrainingError: the device's memory was used up inside the block.
+        TrainingError: memory was used up inside the block.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(f"the GPU has too little free memory for {what}; {todo}") from error
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        raise TrainingError(f"there is too little free memory for {what}; {todo}") from error

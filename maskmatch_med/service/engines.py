@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from maskmatch_med.errors import InputError
 from maskmatch_med.inference import EagerEngine, Engine, choose_engine
 from maskmatch_med.inference.engines import CompiledEngine
 from maskmatch_med.io import CaseFiles
@@ -34,29 +35,43 @@ def open_engine(
         name: auto, eager, compiled or openvino.
         device: where to compute.
         scans: what will be predicted, by whose size ``auto`` goes.
-        notice: told when a conversion begins.
+        notice: told when a conversion begins, and where OpenVINO is installed and does not work.
 
     Raises:
         StudyError: there is no finished model.
-        InputError: the engine is unknown, not installed, or not made for the device.
+        InputError: the engine is unknown, not installed, does not work here, or is not made for the device.
     """
     plan, chosen = folder.plan(), choose_engine(name, device)
     if chosen == "compiled":
         return plan, CompiledEngine(folder.network(plan, device), device)
     if chosen == "eager":
         return plan, EagerEngine(folder.network(plan, device), device)
+    worth_it = name == "openvino" or _bytes(scans) >= _WORTH_CONVERTING
+    try:
+        engine = _openvino(folder, plan, notice, convert=worth_it)
+    except (ImportError, RuntimeError, OSError) as error:  # a broken installation, or a processor that it cannot serve
+        told = f"OpenVINO does not work here ({str(error).strip().splitlines()[-1]})"
+        if name == "openvino":
+            raise InputError(f"{told}; install it anew, or use another engine") from error
+        notice(f"{told}: PyTorch predicts instead")
+        engine = None
+    return plan, engine or EagerEngine(folder.network(plan, device), device)
+
+
+def _openvino(folder: ModelFolder, plan: Plan, notice: Callable[[str], None], *, convert: bool) -> Engine | None:
+    """The engine; None where the model would have to be converted and is not to be."""
     from maskmatch_med.inference.openvino_engine import is_converted, open_openvino  # noqa: PLC0415 - may be missing
 
     weights_sha256 = file_sha256(folder.weights_path)
     if not is_converted(plan, weights_sha256):
-        if name == "auto" and _bytes(scans) < _WORTH_CONVERTING:
-            return plan, EagerEngine(folder.network(plan, device), device)
+        if not convert:
+            return None
         notice("the model is converted for this processor, once; that takes some seconds")
 
     def network() -> nn.Module:
         return folder.network(plan, channels_last=False)
 
-    return plan, open_openvino(plan, weights_sha256, network)
+    return open_openvino(plan, weights_sha256, network)
 
 
 def _bytes(scans: Sequence[CaseFiles]) -> int:

@@ -182,3 +182,18 @@ def test_voxels_that_are_not_finite_are_told_of(run, places):
     assert outcome.code == 0
     told = " ".join(outcome.out.split())
     assert "Note: some voxels of 1 scan are NaN or infinite (scan1); they took the median of the others" in told
+
+
+def test_an_openvino_that_does_not_work_is_told_of_and_pytorch_predicts(run, places, monkeypatch):
+    def broken():
+        raise ImportError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr("maskmatch_med.inference.engines.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("maskmatch_med.inference.openvino_engine._without_telemetry", broken)
+    outcome = run("predict", places.model, places.scans, "-o", places.tmp / "out")
+    assert outcome.code == 0
+    told = "OpenVINO does not work here (libopenvino.so: cannot open shared object file)"
+    assert f"{told}: PyTorch predicts instead" in " ".join(outcome.out.split())
+    refused = run("predict", places.model, places.scans, "-o", places.tmp / "other", "--engine", "openvino")
+    assert refused.code == 2
+    assert f"{told}; install it anew, or use another engine" in " ".join(refused.err.split())

@@ -75,12 +75,27 @@ def test_a_converted_network_is_opened_without_pytorchs(cache: Path) -> None:
     assert not is_converted(plan, "b"), "other weights, other conversion"
     assert not is_converted(make_plan((1.0, 1.0), (32, 16)), "a"), "another plan, another conversion"
 
-    def never() -> nn.Module:
-        raise AssertionError("the network was built although the cache has it")
-
     windows = torch.randn(2, 1, 16, 16)
-    torch.testing.assert_close(open_openvino(plan, "a", never)(windows), made(windows))
+    torch.testing.assert_close(open_openvino(plan, "a", _never)(windows), made(windows))
     assert [path.name for path in cache.iterdir() if path.name.startswith(".")] == [], "nothing half made is left"
+
+
+def _never() -> nn.Module:
+    raise AssertionError("the network was built although the cache has it")
+
+
+@pytest.mark.parametrize("file", ["network.xml", "network.bin"])
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_damaged_conversion_is_made_anew(file: str, left: float, cache: Path) -> None:
+    plan = make_plan((1.0, 1.0), (16, 16))
+    network, windows = network_of(plan), torch.randn(2, 1, 16, 16)
+    expected = open_openvino(plan, "a", lambda: network)(windows)
+    damaged = next(cache.glob(f"*/{file}"))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: int(left * len(whole))])
+    torch.testing.assert_close(open_openvino(plan, "a", lambda: network)(windows), expected)
+    assert len(damaged.read_bytes()) > left * len(whole)
+    torch.testing.assert_close(open_openvino(plan, "a", _never)(windows), expected)
 
 
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

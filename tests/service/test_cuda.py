@@ -30,5 +30,5 @@ def test_a_model_trained_on_the_card_predicts_alike_on_both(tiny_study, held_out
 
 @needs_card
 def test_a_card_that_is_not_there_is_refused(tiny_study):
-    with pytest.raises(InputError, match="numbered from 0"):
+    with pytest.raises(InputError, match="this machine's GPUs are 0 to"):
         service.train(tiny_study, TrainConfig(device=f"cuda:{torch.cuda.device_count()}", iterations=1))
