@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from maskmatch_med.errors import InputError, lacks_memory
 from maskmatch_med.inference import Prediction, Predictor
 from maskmatch_med.io import CaseFiles
 from maskmatch_med.planning import Plan
 from maskmatch_med.volume import Volume
+
+T = TypeVar("T")
 
 
 def predict_case(predictor: Predictor, case: CaseFiles) -> tuple[Volume, Prediction]:
@@ -36,19 +41,13 @@ def predict_in_turn(
         ahead: Future[Volume] | None = None
         for index, case in enumerate(cases):
             reading = ahead or reader.submit(_read, predictor.plan, case)
-            try:
-                volume = reading.result()
-            except InputError as error:
-                ahead = _next(reader, predictor.plan, cases, index)
-                yield case, error
-                continue
+            volume = _outcome(reading.result)
             ahead = _next(reader, predictor.plan, cases, index)
-            try:
-                found = _segmented(predictor, case, volume, advance)
-            except InputError as error:
-                yield case, error
+            if isinstance(volume, InputError):
+                yield case, _without_scan(volume)
                 continue
-            yield case, (volume, found)
+            found = _outcome(partial(_segmented, predictor, case, volume, advance))
+            yield case, _without_scan(found) if isinstance(found, InputError) else (volume, found)
             del volume, found, reading
 
 
@@ -108,6 +107,22 @@ def _segmented(predictor: Predictor, case: CaseFiles, volume: Volume, advance: C
             return predictor.predict(volume, advance)
         except InputError as error:
             raise InputError(f"{case.channels[0]}: {error}") from error
+
+
+def _outcome(work: Callable[[], T]) -> T | InputError:
+    try:
+        return work()
+    except InputError as error:
+        return error
+
+
+def _without_scan(error: InputError) -> InputError:
+    """The error, which no longer holds the scan and all that was made of it: the functions in its traceback did."""
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__cause__ or chain.__context__
+    return error
 
 
 @contextmanager
