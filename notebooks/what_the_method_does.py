@@ -180,7 +180,7 @@ def members_of(teacher, name):
     for scale in scales:
         factors = axis_factors(scale, plan.scaled_axes)
         seen[scale] = views.apply_spatial(source, straight.zoomed(factors), plan.patch_vox)
-        members[scale] = window_probabilities(teacher, lambda _, image=seen[scale]: image, factors)
+        members[scale] = window_probabilities(teacher(seen[scale]), factors)
     return members, seen
 
 

@@ -241,19 +241,29 @@ class Objective:
     def _members(
         self, teacher: Network, source: Tensor, draw: SpatialDraw, looks: Mapping[float, float]
     ) -> dict[float, tuple[Tensor, Tensor]]:
-        patch_vox = self.plan.patch_vox
-        members = {}
-        for scale, look in looks.items():
-            factors = axis_factors(look, self.plan.scaled_axes)
-            asked = mirrored(teacher, self.mirrored_axes(scale))
-            if self.config.pseudo_labels.scale_mode == "resize":
-                weak = apply_spatial(source, draw, patch_vox)
-                members[scale] = resized_probabilities(asked, weak, factors, self.plan.network.divisor)
-            else:
-                members[scale] = window_probabilities(
-                    asked, lambda f: apply_spatial(source, draw.zoomed(f), patch_vox), factors
-                )
-        return members
+        """By scale, what the teacher says at the scale that it looks at, and where that has a value.
+
+        Windows are of one size, so that all pass the teacher together; resized patches are not.
+        """
+        factors = {scale: axis_factors(look, self.plan.scaled_axes) for scale, look in looks.items()}
+        mirrors = {scale: [axis + 2 for axis in self.mirrored_axes(scale)] for scale in looks}
+        if not looks:
+            return {}
+        if self.config.pseudo_labels.scale_mode == "resize":
+            weak, divisor = apply_spatial(source, draw, self.plan.patch_vox), self.plan.network.divisor
+            return {
+                scale: resized_probabilities(mirrored(teacher, dims), weak, factors[scale], divisor)
+                for scale, dims in mirrors.items()
+            }
+        windows = [
+            apply_spatial(source, draw.zoomed(factors[scale]), self.plan.patch_vox).flip(dims)
+            for scale, dims in mirrors.items()
+        ]
+        logits = torch.split(teacher(torch.cat(windows)), len(source))
+        return {
+            scale: window_probabilities(one.flip(dims), factors[scale])
+            for (scale, dims), one in zip(mirrors.items(), logits, strict=True)
+        }
 
     def mirrored_axes(self, scale: float) -> tuple[int, ...]:
         """Along which axes a scale's image is mirrored: none at scale 1, the plan's axes in turn at the others."""

@@ -21,8 +21,6 @@ from maskmatch_med.views.spatial import SpatialDraw, apply_spatial
 
 Network = Callable[[Tensor], Tensor]
 """Images (B, C, *spatial) to the logits (B, K, *spatial) of full resolution."""
-Window = Callable[[tuple[float, ...]], Tensor]
-"""Cuts the weak view at one factor an axis: factors (D,) → image (B, C, *patch)."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,23 @@ def axis_factors(scale: float, scaled_axes: Sequence[bool]) -> tuple[float, ...]
     return tuple(scale if scaled else 1.0 for scaled in scaled_axes)
 
 
-def mirrored(network: Network, axes: Sequence[int]) -> Network:
-    """The network asked about the mirror image along spatial ``axes``, its answer mirrored back."""
-    dims = [axis + 2 for axis in axes]
+def mirrored(network: Network, dims: list[int]) -> Network:
+    """The network asked about the mirror image along some dimensions of its batch, its answer mirrored back."""
     return lambda image: network(image.flip(dims)).flip(dims) if dims else network(image)
 
 
 @torch.no_grad()
-def window_probabilities(network: Network, window: Window, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Predict the window at one scale and bring it back to the patch's grid with one interpolation.
+def window_probabilities(logits: Tensor, factors: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Bring what the network says of the window at one scale back to the patch's grid with one interpolation.
+
+    Args:
+        logits: (B, K, *patch).
+        factors: of the scale, one an axis.
 
     Returns:
         Probabilities (B, K, *patch) and whether each voxel lies in the window, (1, 1, *patch) bool.
     """
-    probabilities = torch.softmax(network(window(tuple(factors))).float(), 1)
+    probabilities = torch.softmax(logits.float(), 1)
     shape = probabilities.shape[2:]
     if all(f == 1 for f in factors):
         return probabilities, torch.ones(1, 1, *shape, dtype=torch.bool, device=probabilities.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -82,9 +81,8 @@ def test_window_probabilities_come_back_to_their_place(patch: tuple[int, ...], t
     matrix[:, plane[0]] *= -1
     draw = SpatialDraw(torch.from_numpy(np.stack([matrix, np.eye(dims)]).astype(np.float32)))
     source = positions(2, tuple(p + 30 - p % 2 for p in patch))
-    probabilities, inside = window_probabilities(
-        Places(), lambda f: apply_spatial(source, draw.zoomed(f), patch), factors
-    )
+    image = apply_spatial(source, draw.zoomed(factors), patch)
+    probabilities, inside = window_probabilities(Places()(image), factors)
     assert probabilities.shape == (2, dims + 1, *patch)
     assert inside.shape == (1, 1, *patch)
     offsets = offsets_of(patch)
@@ -102,7 +100,7 @@ def test_window_probabilities_come_back_to_their_place(patch: tuple[int, ...], t
 
 def test_the_finer_scale_covers_two_thirds_of_the_patch() -> None:
     image = torch.zeros(1, 1, 16, 10)
-    _, inside = window_probabilities(Places(), lambda _: image, (1.5, 1.5))
+    _, inside = window_probabilities(Places()(image), (1.5, 1.5))
     # voxel centres up to 7.5 / 1.5 = 5 and 4.5 / 1.5 = 3 from the middle: offsets ±4.5 … and ±2.5 …
     expected = np.zeros((16, 10), bool)
     expected[3:13, 2:8] = True
@@ -155,7 +153,7 @@ def test_thin_axes_are_left_alone() -> None:
 def test_the_teacher_is_asked_without_gradient() -> None:
     network = nn.Conv2d(1, 2, 1)
     for probabilities, _ in (
-        window_probabilities(network, lambda _: torch.ones(1, 1, 8, 8), (1.5, 1.5)),
+        window_probabilities(network(torch.ones(1, 1, 8, 8)), (1.5, 1.5)),
         resized_probabilities(network, torch.ones(1, 1, 8, 8), (1.5, 1.5), (4, 4)),
     ):
         assert not probabilities.requires_grad
@@ -201,34 +199,17 @@ def test_mixed_targets_take_the_same_box(shape: tuple[int, ...]) -> None:
         assert torch.equal(found, probabilities[(giver, slice(None), *voxel)])
 
 
-def counted(network: Callable[[Tensor], Tensor], size: int) -> int:
-    calls: list[int] = []
-
-    def window(factors: tuple[float, ...]) -> Tensor:
-        calls.append(len(factors))
-        return torch.zeros(1, 1, size, size)
-
-    window_probabilities(network, window, (0.7, 0.7))  # type: ignore[arg-type]
-    return len(calls)
-
-
-def test_one_window_of_the_training_size_a_scale() -> None:
-    network = Places()
-    assert counted(network, 12) == 1
-    assert [tuple(image.shape) for image in network.seen] == [(1, 1, 12, 12)]
-
-
 @pytest.mark.parametrize("axes", [(), (0,), (1, 2)])
 def test_a_mirrored_question_has_its_answer_mirrored_back(axes: tuple[int, ...]) -> None:
     """A network that reads places off the image is right however it is held; one that counts along an axis is not."""
-    image = positions(2, (5, 6, 4))
+    image, dims = positions(2, (5, 6, 4)), [axis + 2 for axis in axes]
     places = Places()
-    torch.testing.assert_close(mirrored(places, axes)(image), places(image))
+    torch.testing.assert_close(mirrored(places, dims)(image), places(image))
     asked = places.seen[0].numpy()
-    np.testing.assert_array_equal(asked, np.flip(image.numpy(), [axis + 2 for axis in axes]))
+    np.testing.assert_array_equal(asked, np.flip(image.numpy(), dims))
 
     def counting(x: Tensor) -> Tensor:
         return torch.arange(x[0, 0].numel(), dtype=torch.float32).view(1, 1, *x.shape[2:]).expand(len(x), 1, -1, -1, -1)
 
-    found = mirrored(counting, axes)(image)[0, 0].numpy()
+    found = mirrored(counting, dims)(image)[0, 0].numpy()
     np.testing.assert_array_equal(found, np.flip(np.arange(120.0).reshape(5, 6, 4), axes))
