@@ -135,11 +135,12 @@ class Prefetcher:
     Args:
         sampler: where the crops come from.
         first_step: the step to begin with.
+        pinned: whether the crops are for a card.
         ahead: how many steps may wait.
     """
 
-    def __init__(self, sampler: PatchSampler, first_step: int, ahead: int = 2) -> None:
-        self._sampler, self._step = sampler, first_step
+    def __init__(self, sampler: PatchSampler, first_step: int, *, pinned: bool = False, ahead: int = 2) -> None:
+        self._sampler, self._step, self._pinned = sampler, first_step, pinned
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
@@ -166,7 +167,8 @@ class Prefetcher:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                item: Batch | BaseException = self._sampler.batch(self._step)
+                cut_out = self._sampler.batch(self._step)
+                item: Batch | BaseException = cut_out.pinned() if self._pinned else cut_out
             except Exception as error:
                 item = error
             self._step += 1

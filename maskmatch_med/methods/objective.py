@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -59,9 +59,16 @@ class Batch:
     cases: tuple[str, ...]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """The same batch on another device; of a pinned one the copy runs while other work goes on."""
+        return self._each(lambda part: part.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The same batch in memory that a card copies from by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         parts = (self.labelled, self.labels, self.unlabelled, self.inside)
-        labelled, labels, unlabelled, inside = (part.to(device, non_blocking=True) for part in parts)
+        labelled, labels, unlabelled, inside = map(change, parts)
         return Batch(labelled, labels, unlabelled, inside, self.cases)
 
 

@@ -17,11 +17,12 @@ def budget_of(device: str) -> Literal["cpu", "gpu"]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn ``auto`` into the best device there is.
+    """Turn ``auto`` into the best device there is; on a CUDA card convolutions take the fastest way, once measured.
 
     Raises:
         InputError: the device is unknown or not there.
     """
+    torch.backends.cudnn.benchmark = True
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

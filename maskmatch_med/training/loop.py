@@ -96,7 +96,7 @@ class TrainingLoop:
         if parts.microscope is not None:
             parts.microscope.begin(self._moment())
         losses: StepLosses | None = None
-        with Prefetcher(parts.sampler, self.iteration) as crops:
+        with Prefetcher(parts.sampler, self.iteration, pinned=self.fabric.device.type == "cuda") as crops:
             while (progress := parts.budget.progress(self.iteration, self.first_elapsed)) < 1:
                 if parts.stop_requested() or self.iteration == parts.until:
                     finished = False

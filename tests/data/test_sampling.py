@@ -290,3 +290,19 @@ def test_leaving_early_or_by_an_error_ends_the_thread():
         _fail_inside(sampler())
     assert not prefetch_threads()
     assert time.monotonic() - began < 5
+
+
+def test_crops_for_a_card_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There need be no card: pinning is asked for, of each part, in the thread that cuts."""
+    asked: list[str] = []
+
+    def pinned(part: torch.Tensor) -> torch.Tensor:
+        asked.append(threading.current_thread().name)
+        return part
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    with Prefetcher(sampler(), 0, pinned=True, ahead=1) as crops:
+        same = crops.next()
+    assert torch.equal(same.labelled, sampler().batch(0).labelled)
+    assert set(asked) == {"prefetch"}
+    assert len(asked) >= 4
