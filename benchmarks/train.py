@@ -143,7 +143,7 @@ class _Monai:
             ]
         )
         items = [
-            {"image": torch.from_numpy(np.array(c.image)), "label": torch.from_numpy(np.array(c.labels)[None])}
+            {"image": torch.from_numpy(c.image.astype(np.float32)), "label": torch.from_numpy(np.array(c.labels)[None])}
             for c in cases
         ]
         data = CacheDataset(items * 50, transforms, cache_rate=1.0, num_workers=0, progress=False)

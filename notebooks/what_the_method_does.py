@@ -34,7 +34,7 @@ from PIL import Image
 import maskmatch_med as mm
 from maskmatch_med import views
 from maskmatch_med.data.cache import cache_cases
-from maskmatch_med.data.sampling import cut
+from maskmatch_med.data.sampling import cut, cut_image
 from maskmatch_med.methods import Objective, PseudoLabels, average_scales, confident_cross_entropy, parse_recipe
 from maskmatch_med.methods.pseudo_labels import axis_factors, window_probabilities
 from maskmatch_med.nets import build_network
@@ -115,8 +115,8 @@ straight = views.SpatialDraw.identity(1, 2)
 
 def source_of(name):
     """The crop (1, 1, *source) that views are cut from: larger than the patch, around the middle of the slice."""
-    image = cases[name].image
-    return torch.from_numpy(cut(image, np.array(image.shape[1:]) // 2, objective.source_vox, 0))[None]
+    middle = np.array(cases[name].image.shape[1:]) // 2
+    return torch.from_numpy(cut_image(cases[name], middle, objective.source_vox))[None]
 
 
 def truth_of(name):

@@ -88,11 +88,11 @@ class PatchSampler:
         else:
             centre = self._near(case, list(case.voxels), rng)
         labels = cut(case.labels[None], centre, self.options.source_vox, UNJUDGED)[0]
-        return cut(case.image, centre, self.options.source_vox, 0), labels
+        return cut_image(case, centre, self.options.source_vox), labels
 
     def _cut_unlabelled(self, case: CachedCase, rng: Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         centre = self._anywhere(case, rng)
-        image = cut(case.image, centre, self.options.source_vox, 0)
+        image = cut_image(case, centre, self.options.source_vox)
         return image, cut(np.ones((1, *case.labels.shape), bool), centre, self.options.source_vox, False)
 
     def _near(self, case: CachedCase, labels: Sequence[int], rng: Generator) -> NDArray[np.intp]:
@@ -127,6 +127,11 @@ def cut(array: NDArray[Scalar], centre: NDArray[np.intp], size: Sequence[int], f
     target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
     out[(slice(None), *target)] = array[(slice(None), *source)]
     return out
+
+
+def cut_image(case: CachedCase, centre: NDArray[np.intp], size: Sequence[int]) -> NDArray[np.float32]:
+    """:func:`cut` of a scan's image, 0 outside the scan, in single precision."""
+    return cut(case.image, centre, size, 0).astype(np.float32, copy=False)
 
 
 class Prefetcher:

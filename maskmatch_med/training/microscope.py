@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from maskmatch_med.data.cache import UNJUDGED, CachedCase
-from maskmatch_med.data.sampling import cut
+from maskmatch_med.data.sampling import cut, cut_image
 from maskmatch_med.io.atomic import atomic_path, write_text
 from maskmatch_med.methods import Objective
 from maskmatch_med.views import SpatialDraw, apply_spatial
@@ -189,7 +189,7 @@ class Microscope:
     def _ask(self, teacher: nn.Module, place: _Place) -> tuple[Glimpse, Stack]:
         objective, plan = self.objective, self.objective.plan
         device = next(teacher.parameters()).device
-        image = torch.from_numpy(cut(place.case.image, place.centre, objective.source_vox, 0))[None].to(device)
+        image = torch.from_numpy(cut_image(place.case, place.centre, objective.source_vox))[None].to(device)
         there = np.ones((1, *place.case.labels.shape), bool)
         inside = torch.from_numpy(cut(there, place.centre, objective.source_vox, False))[None].to(device)
         same = SpatialDraw.identity(1, len(plan.patch_vox), device)

@@ -55,7 +55,7 @@ class Validator:
         structures = {name: value for name, value in self.plan.label_names.items() if value}
         found: dict[str, list[float]] = {name: [] for name in structures}
         for case in self.cases:
-            predicted = predictor.stitch(torch.from_numpy(np.array(case.image))).argmax(0).cpu().numpy()
+            predicted = predictor.stitch(torch.from_numpy(case.image.astype(np.float32))).argmax(0).cpu().numpy()
             judged = case.labels != UNJUDGED
             for name, value in structures.items():
                 ours, theirs = (predicted == value) & judged, case.labels == value

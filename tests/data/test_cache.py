@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from maskmatch_med.data import cache as cache_module
-from maskmatch_med.data.cache import UNJUDGED, cache_cases
+from maskmatch_med.data.cache import UNJUDGED, _narrow, cache_cases
 from maskmatch_med.data.preprocess import preprocess, preprocess_labels
 from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import write_map
@@ -38,13 +38,22 @@ def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {Path(name).parent.name for name in after if before.get(name) != after[name]}
 
 
+@pytest.mark.parametrize(("largest", "kept"), [(9.99, np.float16), (40.015, np.float32), (1e6, np.float32)])
+def test_what_half_precision_would_move_stays_in_single(largest: float, kept: type) -> None:
+    image = np.linspace(-3, 3, 2 * 5 * 6 * 7, dtype=np.float32).reshape(2, 5, 6, 7)
+    image[1, 3, 2, 1] = largest
+    found = _narrow(image)
+    assert found.dtype == kept
+    np.testing.assert_allclose(found, image, atol=0.01, rtol=0)
+
+
 def test_entries_hold_what_preprocessing_gives(tiny_study):
     study, plan = opened(tiny_study)
     cases = filled(tiny_study)
     assert [case.name for case in cases] == [case.name for case in study.cases()]
     for cached, case in zip(cases, study.cases(), strict=True):
-        np.testing.assert_array_equal(cached.image, preprocess(case.read_image(), plan).image)
-        assert cached.image.dtype == np.float32
+        np.testing.assert_allclose(cached.image, preprocess(case.read_image(), plan).image, rtol=5e-4, atol=1e-6)
+        assert cached.image.dtype == np.float16
         assert isinstance(cached.image, np.memmap)
         label = case.read_label()
         if label is None:
@@ -112,7 +121,7 @@ def test_a_changed_scan_is_remade_alone(tiny_study):
     write_map(case.image_paths[0], volume.array[0][::-1].copy(), volume.geometry)
     cases = filled(tiny_study)
     assert changed(before, times(tiny_study)) == {case.name}
-    np.testing.assert_array_equal(cases[1].image, preprocess(case.read_image(), plan).image)
+    np.testing.assert_allclose(cases[1].image, preprocess(case.read_image(), plan).image, rtol=5e-4, atol=1e-6)
 
 
 def test_a_new_label_version_is_taken_and_partial_labels_stay_partial(tiny_study):
