@@ -4,8 +4,8 @@ Ours: supervised steps of the training loop's parts (cached scans, crops cut ahe
 batch, network in channels-last layout, in the precision that training takes here). MONAI's, after its spleen tutorial:
 ``CacheDataset`` of the same preprocessed scans, ``RandCropByPosNegLabeld`` and the transforms that match our views,
 ``DataLoader``, the same network as MONAI builds it, ``DiceCELoss``, AdamW, in single precision, as the tutorial does on
-a processor. Both without deep supervision, one loader thread or process at most. ``data_share`` is what a step of ours
-waits for its crops.
+a processor; once with batches made between the steps, once by a process of its own, which may be two batches ahead as
+our thread may. Both without deep supervision. ``data_share`` is what a step of ours waits for its crops.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ from maskmatch_med.training.precision import precision_of
 from maskmatch_med.training.run import fabric_of, sampling_options
 
 STEPS = 6
+PEERS = {
+    0: "MONAI's tutorial pipeline, batches made between the steps",
+    1: "MONAI's tutorial pipeline, batches made by another process",
+}
+"""By how many processes load for it."""
 
 
 def main(out: Path, rounds: int) -> None:
@@ -60,14 +65,18 @@ def main(out: Path, rounds: int) -> None:
         study = Study.open(root / "study")
         plan = Plan.load(study.root / "plan.json")
         cases = cache_cases(study.cases(), plan, study.cache_dir)
-        with _Ours(cases, plan) as ours:
-            monai = _Monai(cases, plan)
-            timed = interleave(ours.steps, monai.steps, rounds)
-            seconds = ours.clock.take()
+        tell("train", [_beside(workers, cases, plan, rounds) for workers in PEERS], out)
+
+
+def _beside(workers: int, cases: list[CachedCase], plan: Plan, rounds: int) -> dict[str, Any]:
+    """A row: our steps and MONAI's in turns."""
+    with _Ours(cases, plan) as ours:
+        found = interleave(ours.steps, _Monai(cases, plan, workers).steps, rounds).record()
+        seconds = ours.clock.take()
     samples = STEPS * plan.batch_size
-    found = timed.record()
-    row = {
+    return {
         "patch": "x".join(map(str, plan.patch_vox)),
+        "peer": PEERS[workers],
         "batch": plan.batch_size,
         "precision": ours.precision,
         "ours_samples_s": round(samples / found["ours_s"], 3),
@@ -75,7 +84,6 @@ def main(out: Path, rounds: int) -> None:
         **found,
         "data_share": round(seconds["data"] / sum(seconds.values()), 4),
     }
-    tell("train", [row], out)
 
 
 class _Ours:
@@ -121,7 +129,7 @@ class _Ours:
 class _Monai:
     """Steps of the tutorial's loop."""
 
-    def __init__(self, cases: list[CachedCase], plan: Plan) -> None:
+    def __init__(self, cases: list[CachedCase], plan: Plan, workers: int) -> None:
         set_determinism(0)
         both = ("image", "label")
         transforms = Compose(
@@ -147,7 +155,7 @@ class _Monai:
             for c in cases
         ]
         data = CacheDataset(items * 50, transforms, cache_rate=1.0, num_workers=0, progress=False)
-        self._loader = DataLoader(data, batch_size=plan.batch_size, shuffle=True, num_workers=0)
+        self._loader = DataLoader(data, batch_size=plan.batch_size, shuffle=True, num_workers=workers)
         self._network = build_network(plan, channels_last=False).train()
         self._loss = DiceCELoss(to_onehot_y=True, softmax=True)
         self._optimiser = torch.optim.AdamW(self._network.parameters(), lr=1e-3)
