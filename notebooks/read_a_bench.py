@@ -159,7 +159,7 @@ for axes, (count, values) in zip(grid[0], differences.items(), strict=True):
 # look at the score of each as well. p is not corrected: of twenty comparisons without any difference one is expected
 # below 0.05.
 #
-# With two labels the interval above just leaves 0 out, while p stays above 0.05, and the difference is a tenth of a
+# With six labels the interval above just leaves 0 out, while p stays above 0.05, and the difference is a tenth of a
 # Dice point. On ten scans interval and test need not agree; where they do not, where the difference is too small to
 # matter, or where there is one seed, take it for no result. All three hold here.
 #
