@@ -13,7 +13,7 @@ BEGIN, END = "<!-- speed: written by make bench -->", "<!-- /speed -->"
 PEERS = {
     "predict": ("", "MONAI's sliding window, one scale, overlap 0.5"),
     "export": ("labels onto the scan's grid, ", "nnU-Net's export"),
-    "train": ("supervised steps, patches of ", ""),
+    "train": ("supervised steps, patches of ", "MONAI's tutorial pipeline"),
 }
 """What stands before a row's name, and the peer, of the benchmarks that go into the README."""
 

@@ -99,7 +99,10 @@ FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory", "bad_alloc")
+_NO_MEMORY = (
+    *("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory", "bad_alloc"),
+    *("alloc_failed", "unable to find an engine to execute"),  # cuBLAS and cuDNN, of their work space
+)
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -67,8 +67,8 @@ class EagerEngine:
 class CompiledEngine:
     """``torch.compile``; on a CUDA device its kernels are replayed as CUDA graphs.
 
-    Compiled for one number of windows; fewer are filled up, until the device's memory does not hold that many. On a
-    processor it needs a C++ compiler.
+    Compiled for one number of windows; fewer are filled up, until the device's memory does not hold that many: from
+    then on as many pass as it held. On a processor it needs a C++ compiler.
 
     Args:
         network: put into evaluation mode.

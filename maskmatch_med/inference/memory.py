@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class Memory:
 
     def __init__(self, engine: Engine, at_once: int = 2, notice: Notice = lambda sentence: None) -> None:
         self.engine, self.at_once = engine, at_once
-        self._asked, self._collectors = (engine, at_once), list[Collector]()
+        self._asked, self._collectors = (engine, at_once), WeakSet[Collector]()
         self._notice, self._told = notice, set[str]()
 
     def begin(self) -> None:
@@ -57,7 +58,7 @@ class Memory:
 
     def collects(self, collector: Collector) -> None:
         """This one may be made smaller, or moved, from here on."""
-        self._collectors.append(collector)
+        self._collectors.add(collector)
 
     def pass_through(self, work: Callable[[int], T], windows: int) -> T:
         """What work with the engine gives; it is done again each time something could be given up for it.
@@ -130,8 +131,8 @@ def _until_it_fits(work: Callable[[], T], relieve: Callable[[], bool]) -> T:
             if not lacks_memory(error):
                 raise
             failure = error.with_traceback(None)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
         if not relieve():
             try:
                 raise failure

@@ -17,13 +17,14 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from maskmatch_med.inference.engines import EagerEngine, Engine
+from maskmatch_med.inference.engines import EagerEngine, Engine, windows_at_once
 from maskmatch_med.planning.plan import Plan
 
 _KEPT = 32
@@ -71,6 +72,10 @@ class OpenVinoEngine:
             request.wait()
         return logits
 
+    def prepare(self, count: int) -> None:
+        """Compile for so many windows now; RuntimeError where the processor cannot be served."""
+        self._requests_for(count)
+
     def _requests_for(self, count: int) -> list[Any]:
         if count not in self._requests:
             streams = max(n for n in range(1, min(count, self._threads) + 1) if count % n == 0)
@@ -105,7 +110,9 @@ def open_openvino(plan: Plan, weights_sha256: str, network: Callable[[], nn.Modu
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
         return core.compile_model(model, "CPU", settings)
 
-    return OpenVinoEngine(compiled, openvino.Tensor, plan.classes, network, threads)
+    engine = OpenVinoEngine(compiled, openvino.Tensor, plan.classes, network, threads)
+    engine.prepare(windows_at_once(engine.device))
+    return engine
 
 
 def is_converted(plan: Plan, weights_sha256: str) -> bool:
@@ -141,8 +148,9 @@ def _kept(core: Any, folder: Path) -> Any:
     path = folder / "network.xml"
     if not path.is_file():
         return None
+    with suppress(OSError):
+        path.touch()  # a cache of others may only be read
     try:
-        path.touch()
         return core.read_model(path)
     except (RuntimeError, OSError):
         shutil.rmtree(folder, ignore_errors=True)

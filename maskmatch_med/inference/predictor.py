@@ -122,7 +122,8 @@ class Predictor:
         """Window-averaged logits (K, *spatial) float32 of an image (C, *spatial) at the plan's spacing."""
         grid = self.scale_grid(self.plan.spacing_mm, image.shape[1:], 1.0, 0)
         self.members.memory.begin()
-        return torch.cat(list(self._stitched(image.numpy(), grid)), dim=1)[: self.plan.classes]
+        rows = [part.cpu() for part in self._stitched(image.numpy(), grid)]
+        return torch.cat(rows, dim=1)[: self.plan.classes]
 
     def scale_grid(
         self, spacing_mm: Sequence[float], shape: Sequence[int], scale: float, row_axis: int = 0

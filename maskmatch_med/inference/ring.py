@@ -42,7 +42,10 @@ class Ring:
             return False
         device = self._sum.device
         self._sum = self._sum.cpu().half()  # a half beside the whole might not fit on the device
-        self._sum = self._sum.to(device)
+        try:
+            self._sum = self._sum.to(device)
+        except RuntimeError:
+            self.to(torch.device("cpu"))
         return True
 
     def to(self, device: torch.device) -> None:
@@ -51,7 +54,7 @@ class Ring:
         self._importance = self._importance.to(device)
 
     def add(self, first: int, across: Window, output: Tensor) -> None:
-        """Add one window's output.
+        """Add one window's output; where memory runs out, nothing of it is added.
 
         Args:
             first: the window's first row.
@@ -61,20 +64,25 @@ class Ring:
         output = output.to(self._sum.device, torch.float32)
         turn = first % self._height
         rest = self._height - turn
-        for place, part in ((slice(turn, None), slice(0, rest)), (slice(0, turn), slice(rest, None))):
-            if place.start != place.stop:
-                weight = self._importance[part]
-                rows = self._sum[(slice(None), place, *across)]
-                if rows.dtype == output.dtype:
-                    rows.addcmul_(output[:, part], weight)
-                else:
-                    rows.copy_(torch.addcmul(rows.float(), output[:, part], weight))
-                self._weight[(place, *across)].add_(weight)
+        parts = [(slice(turn, None), slice(0, rest)), (slice(0, turn), slice(rest, None))][: 2 if turn else 1]
+        rows = [self._sum[(slice(None), place, *across)] for place, _ in parts]
+        given = [(output[:, part], self._importance[part]) for _, part in parts]
+        if self._sum.dtype == output.dtype:
+            for now, (values, weight) in zip(rows, given, strict=True):
+                now.addcmul_(values, weight)
+        else:  # what needs memory comes before what changes anything
+            sums = [torch.addcmul(now.float(), *part) for now, part in zip(rows, given, strict=True)]
+            for now, new in zip(rows, sums, strict=True):
+                now.copy_(new)
+        for (place, _), (_, weight) in zip(parts, given, strict=True):
+            self._weight[(place, *across)].add_(weight)
 
     def finish(self, first: int, stop: int) -> Tensor:
         """Rows ``first`` to ``stop``, at most the height of them, which leave the ring: (channels, rows, *plane)."""
         places = torch.arange(first, stop, device=self._sum.device) % self._height
         mean = self._sum[:, places].float() / self._weight[places]
-        self._sum[:, places] = 0
-        self._weight[places] = 0
+        turn = first % self._height
+        for place in (slice(turn, turn + stop - first), slice(0, max(0, turn + stop - first - self._height))):
+            self._sum[:, place].zero_()
+            self._weight[place].zero_()
         return mean

@@ -17,12 +17,11 @@ def budget_of(device: str) -> Literal["cpu", "gpu"]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn ``auto`` into the best device there is; on a CUDA card convolutions take the fastest way, once measured.
+    """Turn ``auto`` into the best device there is.
 
     Raises:
         InputError: the device is unknown or not there.
     """
-    torch.backends.cudnn.benchmark = True
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -44,14 +43,14 @@ def resolve_device(device: str) -> torch.device:
 
 @contextmanager
 def memory_explained(what: str, todo: str) -> Iterator[None]:
-    """Turn a lack of memory, of a device or the computer, into one sentence.
+    """Turn an accelerator's lack of memory into one sentence.
 
     Raises:
-        TrainingError: memory was used up inside the block.
+        TrainingError: the device's memory was used up inside the block.
     """
     try:
         yield
     except RuntimeError as error:
-        if not lacks_memory(error):
+        if not lacks_memory(error) or "CPUAllocator" in str(error):
             raise
-        raise TrainingError(f"there is too little free memory for {what}; {todo}") from error
+        raise TrainingError(f"the GPU has too little free memory for {what}; {todo}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -42,15 +43,17 @@ def open_engine(
         InputError: the engine is unknown, not installed, does not work here, or is not made for the device.
     """
     plan, chosen = folder.plan(), choose_engine(name, device)
+    torch.backends.cudnn.benchmark = True  # on a card convolutions take the fastest way, once measured
     if chosen == "compiled":
         return plan, CompiledEngine(folder.network(plan, device), device)
     if chosen == "eager":
         return plan, EagerEngine(folder.network(plan, device), device)
     worth_it = name == "openvino" or _bytes(scans) >= _WORTH_CONVERTING
+    weights_sha256 = file_sha256(folder.weights_path)
     try:
-        engine = _openvino(folder, plan, notice, convert=worth_it)
+        engine = _openvino(partial(folder.network, plan, channels_last=False), plan, weights_sha256, worth_it, notice)
     except (ImportError, RuntimeError, OSError) as error:  # a broken installation, or a processor that it cannot serve
-        told = f"OpenVINO does not work here ({str(error).strip().splitlines()[-1]})"
+        told = f"OpenVINO does not work here ({(str(error).strip() or type(error).__name__).splitlines()[-1]})"
         if name == "openvino":
             raise InputError(f"{told}; install it anew, or use another engine") from error
         notice(f"{told}: PyTorch predicts instead")
@@ -58,18 +61,16 @@ def open_engine(
     return plan, engine or EagerEngine(folder.network(plan, device), device)
 
 
-def _openvino(folder: ModelFolder, plan: Plan, notice: Callable[[str], None], *, convert: bool) -> Engine | None:
+def _openvino(
+    network: Callable[[], nn.Module], plan: Plan, weights_sha256: str, convert: bool, notice: Callable[[str], None]
+) -> Engine | None:
     """The engine; None where the model would have to be converted and is not to be."""
     from maskmatch_med.inference.openvino_engine import is_converted, open_openvino  # noqa: PLC0415 - may be missing
 
-    weights_sha256 = file_sha256(folder.weights_path)
     if not is_converted(plan, weights_sha256):
         if not convert:
             return None
         notice("the model is converted for this processor, once; that takes some seconds")
-
-    def network() -> nn.Module:
-        return folder.network(plan, channels_last=False)
 
     return open_openvino(plan, weights_sha256, network)
 

@@ -181,7 +181,7 @@ def _stamp(path: Path) -> int:
 
 def _machine(study: Study, cases: Sequence[Case]) -> Iterator[Advice]:
     voxels = [int(np.prod(case.shape)) * max(1, len(study.channel_names)) for case in cases]
-    needed = sum(4 * n for n in voxels) + sum(int(np.prod(case.shape)) for case in cases)
+    needed = sum(2 * n for n in voxels) + sum(int(np.prod(case.shape)) for case in cases)
     missing, free = needed - _size(study.cache_dir), shutil.disk_usage(study.root).free
     if missing > 0.9 * free:
         text = f"The prepared scans take about {missing / _GB:.1f} GB and the disk has {free / _GB:.1f} GB free."

@@ -136,6 +136,27 @@ def test_a_ring_in_half_precision_is_near(halved_after: int) -> None:
     assert not torch.equal(means[1], means[0])
 
 
+def test_what_fails_for_memory_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that lies across the end of a ring in half precision: the second of its parts does not fit once."""
+    ring, output = Ring(1, (2,), torch.ones(4, 2), torch.device("cpu")), torch.full((1, 4, 2), 2.0)
+    ring.halve()
+    ring.add(0, (slice(0, 2),), output)
+    ring.finish(0, 2)
+    whole, asked = torch.addcmul, [0]
+
+    def short(*given: Tensor) -> Tensor:
+        asked[0] += 1
+        if asked[0] == 2:
+            raise torch.OutOfMemoryError
+        return whole(*given)
+
+    monkeypatch.setattr(torch, "addcmul", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        ring.add(2, (slice(0, 2),), output)
+    ring.add(2, (slice(0, 2),), output)
+    assert ring.finish(2, 6).unique().tolist() == [2]
+
+
 def peak_beyond_input_and_labels(length: int) -> int:
     """Bytes at the peak of a prediction beyond a float32 copy of the scan and its labels; matrices are made before."""
     plan = make_plan((1.0, 1.0, 1.0), (16, 16, 16))
