@@ -95,6 +95,10 @@ def open_openvino(plan: Plan, weights_sha256: str, network: Callable[[], nn.Modu
         plan: of the network.
         weights_sha256: of the weights file.
         network: builds the network with its weights, in the plain layout; not called where the cache has it.
+
+    Raises:
+        ImportError: OpenVINO is not installed, or cannot be loaded.
+        RuntimeError: it cannot convert the network, or compile it for this processor.
     """
     openvino = _without_telemetry()
     core = openvino.Core()
