@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from maskmatch_med.data.preprocess import preprocess, preprocess_labels
 from maskmatch_med.errors import InputError
-from maskmatch_med.planning.plan import Plan
+from maskmatch_med.planning.plan import PREPROCESSING_KEY, Plan
 from maskmatch_med.study import Case, FolderLock
 
 UNJUDGED = 255
@@ -96,11 +96,15 @@ def cache_cases(
 
 
 def _forget_old_plans(root: Path, current: str) -> None:
-    """Remove what was prepared under plans other than the latest few; their arrays are made anew when asked for."""
+    """Remove what was prepared under plans other than the latest few; their arrays are made anew when asked for.
+
+    The other folders of the cache, such as copies for display, are left alone.
+    """
     if not (root / current).is_dir():
         return
     os.utime(root / current)
-    plans = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    plans = [path for path in root.iterdir() if path.is_dir() and PREPROCESSING_KEY.fullmatch(path.name)]
+    plans.sort(key=lambda path: path.stat().st_mtime)
     for path in plans[:-_KEPT_PLANS]:
         shutil.rmtree(path, ignore_errors=True)
 

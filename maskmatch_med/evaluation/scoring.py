@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskmatch_med.errors import InputError, named
 from maskmatch_med.evaluation.results import FIGURE, OUTPUTS, Evaluation
 from maskmatch_med.evaluation.score import UNJUDGED, EvaluateOptions, Row, score_case
@@ -17,6 +20,7 @@ from maskmatch_med.io.formats import strip_extension
 from maskmatch_med.io.rasters import is_raster
 
 _SIDE_PRODUCTS = ("_uncertainty", "_probabilities")
+_NO_CLASS = 254
 
 
 def evaluate(pred: Path, ref: Path, options: EvaluateOptions | None = None) -> Evaluation:
@@ -65,7 +69,7 @@ def pair_up(
     Args:
         pred: predictions.
         ref: references.
-        label_names: name to value where the references do not declare them.
+        label_names: name to value in the predictions, and in the references where those do not declare them.
         leave_out_others: leave out predictions without a reference instead of refusing them, if any has one.
     """
     return pair_files(_predictions(pred), ref, label_names, leave_out_others=leave_out_others)
@@ -78,8 +82,13 @@ def pair_files(
     *,
     leave_out_others: bool = False,
 ) -> Pairs:
-    """The same for files by case; NIfTI files need not exist before they are read, where ``label_names`` are given."""
+    """The same for files by case; NIfTI files need not exist before they are read, where ``label_names`` are given.
+
+    References that give other values to these names than the predictions do are read in the values of the predictions.
+    """
     references, declared = _references(ref, predictions)
+    if label_names and set(label_names) <= set(declared):
+        references = replace(references, renumbered=renumbering(declared, label_names))
     if leave_out_others:
         predictions = {n: p for n, p in predictions.items() if n in references.paths} or predictions
     missing = [name for name in predictions if name not in references.paths]
@@ -142,12 +151,28 @@ class _References:
     names: tuple[str, ...]
     unjudged: int
     code: MaskCode | None = None
+    renumbered: NDArray[np.uint8] | None = None
 
     def with_code(self) -> _References:
         return replace(self, code=_code_of(self.paths.values()))
 
     def read(self, name: str) -> LabelMap:
-        return read_labels(self.paths[name], unjudged=self.unjudged, code=self.code)
+        found = read_labels(self.paths[name], unjudged=self.unjudged, code=self.code)
+        return found if self.renumbered is None else LabelMap(self.renumbered[found.array], found.geometry)
+
+
+def renumbering(old: Mapping[str, int], new: Mapping[str, int]) -> NDArray[np.uint8] | None:
+    """(256,) the new value of each old one, by the names of the classes; None where none changes.
+
+    Values without a name in ``new`` stay as they are where no class of ``new`` has them, and become 254 otherwise.
+    """
+    table = np.arange(UNJUDGED + 1, dtype=np.uint8)
+    table[list(set(new.values()) - {0})] = _NO_CLASS
+    for name, value in old.items():
+        if name in new:
+            table[value] = new[name]
+    changed = any(table[value] != value for value in old.values())
+    return table if changed else None
 
 
 def _predictions(pred: Path) -> dict[str, Path]:

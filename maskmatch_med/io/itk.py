@@ -42,11 +42,12 @@ def read(path: Path, options: ReadOptions) -> StoredScan:
         InputError: as :func:`header`, too large for this machine, complex without the option ``magnitude``, or
             several numbers a voxel of which nothing says what they are.
     """
-    found, promise = _stated(path)
+    found, promise = _stated(path, options.channels if options.channels != _COLOURS[0] else None)
     if found.dtype.startswith("complex") and not options.magnitude:
         raise InputError(f"{path} holds complex values; save their magnitude, or read that with --magnitude")
     frames = options.choose(path, found.frames)
-    _, array = GUARD.run(f"{_THIS}:load", path, promise.limits(), io=promise.reader, frames=frames)
+    colour = found.channels > 1
+    _, array = GUARD.run(f"{_THIS}:load", path, promise.limits(), io=promise.reader, frames=frames, colour=colour)
     wanted = (len(frames) * found.channels, *found.geometry.shape)
     if array is None or array.shape != wanted:
         raise InputError(f"{path} gave values that do not fill its grid {found.geometry.shape}; export it anew")
@@ -80,8 +81,7 @@ def load(path: Path, arguments: dict[str, Any]) -> tuple[dict[str, Any], Array]:
     spatial = values.reshape((*values.shape[:axes], components)).transpose(*range(axes - 1, -1, -1), axes)
     grid = (*spatial.shape[:axes], 1)[:3] if axes < 4 else spatial.shape[:3]
     entries = np.moveaxis(spatial.reshape(*grid, -1), -1, 0)
-    colour = components in _COLOURS and entries.dtype == np.uint8
-    chosen = entries[:3] if colour else entries[list(arguments["frames"])]
+    chosen = entries[:3] if arguments["colour"] else entries[list(arguments["frames"])]
     return {}, np.ascontiguousarray(np.abs(chosen) if chosen.dtype.kind == "c" else chosen)
 
 
@@ -96,7 +96,8 @@ def _reader(path: Path, reader: str) -> Any:
     return found
 
 
-def _stated(path: Path) -> tuple[Header, Promise]:
+def _stated(path: Path, layers: int | None = None) -> tuple[Header, Promise]:
+    """What the header says; so many numbers a voxel are no colour."""
     check_file(path)
     try:
         promise = read_promise(path)
@@ -109,7 +110,7 @@ def _stated(path: Path) -> tuple[Header, Promise]:
     facts, _ = GUARD.run(f"{_THIS}:inspect", path, promise.limits(), io=promise.reader)
     size, dtype = [int(n) for n in facts["size"]], _dtype_name(facts["type"])
     components = 1 if dtype.startswith("complex") else int(facts["components"])
-    colour = components in _COLOURS and dtype == "uint8"
+    colour = components in _COLOURS and dtype == "uint8" and components != layers
     if not 2 <= len(size) <= 4 or (len(size) == 4 and components > 1):
         raise InputError(
             f"{path} has axes {tuple(size)} with {components} numbers a voxel; expected 2 to 4 axes in all"

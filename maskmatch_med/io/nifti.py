@@ -49,6 +49,8 @@ _DATA_AT = {1: 352, 2: 544}
 """Where the voxels of a single file begin at the earliest, by NIfTI's version."""
 _CIFTI_INTENTS = range(3000, 3100)
 _MAT_BYTES = 1 << 16
+_LONGEST_AXIS = 32_767
+"""Of a NIfTI-1 file, which is what all other programs read."""
 _CANNOT = "is cut off or not a NIfTI file at all"
 _KIND = "NIfTI"
 _PLAIN = ReadOptions()
@@ -232,6 +234,10 @@ def _write(
         raise InputError(f"cannot write {path}: the name must end in .nii.gz or .nii")
     if array.shape != geometry.shape:
         raise InputError(f"{path} needs an array of shape {geometry.shape}, got {array.shape}")
+    if max(array.shape) > _LONGEST_AXIS:
+        raise InputError(
+            f"{path} would need {max(array.shape)} voxels along an axis, NIfTI holds {_LONGEST_AXIS}; cut it"
+        )
     image = nib.Nifti1Image(array, geometry.affine)
     image.set_sform(geometry.affine, code=1)
     image.set_qform(geometry.affine, code=1)

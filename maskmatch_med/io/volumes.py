@@ -33,6 +33,8 @@ from maskmatch_med.io.masks import MaskCode
 from maskmatch_med.volume import Array, Geometry, Volume
 
 _EXACT_IN_FLOAT32 = 1 << 24
+_DECIMALS = 9
+"""Of places in voxels: what the product of two affines is off by would put border voxels outside the source."""
 _DEFAULT = ReadOptions()
 
 
@@ -105,12 +107,23 @@ def read_labels(path: Path, *, unjudged: int | None = None, code: MaskCode | Non
 
 
 def resample(array: NDArray[np.float32], source: Geometry, target: Geometry) -> NDArray[np.float32]:
-    """Bring (C, X, Y, Z) from one grid to another by linear interpolation in world space; 0 outside the source."""
+    """Bring (C, X, Y, Z) from one grid to another by linear interpolation in world space; 0 outside the source.
+
+    Grids that differ in the order and direction of their axes alone are turned, which is exact.
+    """
+    turned, wanted = source.to_canonical(), target.to_canonical()
+    if turned.target.same_grid(wanted.target):
+        return np.ascontiguousarray(wanted.invert(turned.apply(array)))
     matrix = np.linalg.inv(source.affine) @ target.affine
     return np.stack(
         [
             affine_transform(
-                channel, matrix[:3, :3], offset=matrix[:3, 3], output_shape=target.shape, order=1, mode="constant"
+                channel,
+                matrix[:3, :3].round(_DECIMALS),
+                offset=matrix[:3, 3].round(_DECIMALS),
+                output_shape=target.shape,
+                order=1,
+                mode="constant",
             )
             for channel in array
         ]

@@ -26,10 +26,11 @@ Budget = Literal["cpu", "gpu"]
 Floats = NDArray[np.float64]
 
 _SIDES = (
-    {"left", "right"},
+    {"left", "right", "l", "r", "lt", "rt", "lh", "rh"},
     {"anterior", "posterior", "ventral", "dorsal"},
     {"superior", "inferior", "upper", "lower", "cranial", "caudal"},
 )
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _COARSE = 3.0
 _COARSE_PERCENTILE = 10
 _LARGEST_BATCH = 12
@@ -170,7 +171,9 @@ def mirror_axes(label_names: Mapping[str, int], world_axes: Sequence[int]) -> tu
         world_axes: for each spatial axis the world axis it follows: 0 left-right, 1 posterior-anterior,
             2 inferior-superior.
     """
-    words = {word for name in label_names for word in re.split(r"[^a-z]+", name.lower())}
+    spaced = (_CAMEL_CASE.sub(" ", name).lower() for name in label_names)
+    words = {word for name in spaced for word in re.split(r"[^a-z0-9]+", name)}
+    words |= {word.strip("0123456789") for word in words if len(word) > 3}  # left2, but not the vertebra l2
     return tuple(axis for axis, world in enumerate(world_axes) if not words & _SIDES[world])
 
 

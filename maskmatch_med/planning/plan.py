@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,9 @@ from maskmatch_med.errors import InputError
 
 FEWEST_STAGES = 3
 """Resolution stages below which the U-Net cannot be built."""
+
+PREPROCESSING_KEY = re.compile(r"[0-9a-f]{16}")
+"""What a :attr:`Plan.preprocessing_key` looks like."""
 
 _Count = Annotated[int, Field(ge=1)]
 _Millimetres = Annotated[float, Field(gt=0)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maskmatch_med.errors import InputError, listed
 from maskmatch_med.inference import Prediction, PredictOptions, Predictor
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
-from maskmatch_med.io.atomic import atomic_path
+from maskmatch_med.io.atomic import atomic_path, write_text
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.service.devices import resolve_device
@@ -232,11 +232,17 @@ def _refusal(refused: Sequence[InputError], written: int) -> InputError:
 def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path, request: PredictRequest) -> None:
     """Predictions are named like their scans, so they must not land where scans or other people's files lie."""
     sources = {path.resolve() for case in cases for path in case.channels}
+    predicted_before = (out / "summary.csv").is_file()
     for case in cases:
         segmentation = out / f"{case.name}.nii.gz"
         for target in (segmentation, out / f"{case.name}.png"):
             if target.resolve() in sources:
                 raise InputError(f"the prediction {target} would replace the scan of that name; choose another -o")
+            if target.is_file() and not predicted_before:
+                raise InputError(
+                    f"the prediction {target} would replace a file that no prediction has written (there is no "
+                    "summary.csv beside it); choose another -o or move it away"
+                )
         if (
             not segmentation.is_file()
             and (found := _maps(out, case.name))
@@ -289,6 +295,8 @@ def _write_case(
     target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int, row: Mapping[str, Any]
 ) -> None:
     """Write one scan's row of the summary when what it tells of is there."""
+    if not (target / "summary.csv").is_file():  # from here on what lies there is known as predictions
+        write_text(target / "summary.csv", "case\n")
     _write_prediction(target, case, volume, prediction, classes)
     _write_summary(target, row)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
@@ -95,7 +96,7 @@ def _labels(versions: list[LabelVersion]) -> Iterator[Event]:
 
 
 def _predictions(study: Study, case: str) -> Iterator[Event]:
-    for path in sorted(study.predictions_dir.glob(f"*/{case}.nii.gz")):
+    for path in sorted(study.predictions_dir.glob(f"*/{escape(case)}.nii.gz")):
         model = path.parent.name
         yield Event("prediction", _written(path), f"Predicted by {model}", model=model)
     for one in verdicts_of(study, case):

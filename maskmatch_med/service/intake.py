@@ -5,9 +5,11 @@ What came in can be taken out again.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from glob import escape
 from pathlib import Path
 
 from maskmatch_med.errors import InputError, MaskMatchError, StudyError
@@ -79,7 +81,13 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
         if not result.refused:
             result.refused.append(Refusal(source.name, _without_folder(str(error), source)))
         return result
-    fresh = _without_copies(cases, root, result)
+    within = [case for case in cases if _lies_in(source, case, with_label=options.labels_dir is None)]
+    result.refused += [
+        Refusal(case.name, "dataset.json lists files of it that lie elsewhere; add the folder that they lie in")
+        for case in cases
+        if case not in within
+    ]
+    fresh = _without_copies(within, root, result)
     if len(fresh) == len(cases):
         try:
             _import(source, root, options, result, progress)
@@ -122,6 +130,16 @@ def _unreadable_files(source: Path) -> list[Refusal]:
             continue
         found.append(Refusal(path.name, _without_folder(str(unreadable(path)), source)))
     return found
+
+
+def _lies_in(source: Path, case: FoundCase, *, with_label: bool) -> bool:
+    """Whether a scan's files lie where its source does: what is dropped must not name other files of this computer.
+
+    Links, which a drop cannot bring, are not followed: a folder of the user's own may consist of them.
+    """
+    folder = os.path.normpath((source if source.is_dir() else source.parent).absolute())
+    files = [*case.files, *([case.label] if case.label and with_label else [])]
+    return all(Path(os.path.normpath(path.absolute())).is_relative_to(folder) for path in files)
 
 
 def _without_copies(cases: Iterable[FoundCase], root: Path, result: Intake) -> list[FoundCase]:
@@ -176,7 +194,7 @@ def _companions(files: Iterable[Path]) -> list[Path]:
     return [
         other
         for path in files
-        for other in path.parent.glob(f"{path.name.split('.')[0]}.*")
+        for other in path.parent.glob(f"{escape(path.name.split('.')[0])}.*")
         if other not in files and other.name.lower().endswith((*_VOXELS_OF_A_HEADER, ".img", ".brik", ".mat"))
     ]
 

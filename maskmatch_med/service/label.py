@@ -61,11 +61,12 @@ def restore_version(study: StudyPath, case: str, version: str, author: str = "")
     found = next((known for known in opened.versions(case) if known.version == version), None)
     if found is None:
         raise InputError(f"{case} has no label version {version!r}; its history lists them")
-    labels = _in_classes_of_now(opened, found.read().array, found.label_names, f"version {version} of {case}")
     geometry = nifti.read_geometry(opened.case(case).image_paths[0])
-    Drafts(opened).make_version(case)
     authorship = Authorship(found.source, author, version, (*found.notes, f"restored from version {version}"))
     with opened.editing():
+        own = names_now(opened.root, found.label_names)
+        labels = _renumbered(opened, found.read().array, own, f"version {version} of {case}")
+        Drafts(opened).make_version(case)
         return versions.add_version(opened.root, case, LabelMap(labels, geometry), opened.label_names, authorship)
 
 
@@ -170,16 +171,30 @@ def predicted_labels(study: StudyPath, case: str, model: str) -> NDArray[np.uint
         raise InputError(f"there is no prediction {path}; predict this scan with {model} first")
     geometry = nifti.read_geometry(opened.case(case).image_paths[0])
     labels = on_grid(read_labels(path, unjudged=None), geometry, path)[0]
-    plan = opened.model_dir(model) / "plan.json"
-    own = Plan.load(plan).label_names if plan.is_file() else opened.label_names
-    return _in_classes_of_now(opened, labels.array, own, str(path))
+    return in_classes_of_now(opened, labels, model, path).array
 
 
-def _in_classes_of_now(
-    study: Study, labels: NDArray[np.uint8], label_names: dict[str, int], where: str
-) -> NDArray[np.uint8]:
+def in_classes_of_now(study: Study, labels: LabelMap, model: str, path: Path) -> LabelMap:
+    """A model's prediction, as it lies in its file, with the values that the study has for its classes now.
+
+    Raises:
+        InputError: it holds what is no class of the study.
+    """
+    return LabelMap(_renumbered(study, labels.array, classes_of_model(study, model), str(path)), labels.geometry)
+
+
+def classes_of_model(study: Study, model: str) -> dict[str, int]:
+    """The classes by their names of now and the values that a model's predictions have for them.
+
+    Predictions that came from elsewhere hold the study's own values.
+    """
+    plan = study.model_dir(model) / "plan.json"
+    return names_now(study.root, Plan.load(plan).label_names) if plan.is_file() else study.label_names
+
+
+def _renumbered(study: Study, labels: NDArray[np.uint8], label_names: dict[str, int], where: str) -> NDArray[np.uint8]:
     """Labels with the values that the study gives to the names of their classes; 255 stays."""
-    names = {value: name for name, value in names_now(study.root, label_names).items()}
+    names = {value: name for name, value in label_names.items()}
     table = np.zeros(256, np.uint8)
     table[UNJUDGED] = UNJUDGED
     for value in np.unique(labels).tolist():

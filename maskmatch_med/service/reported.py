@@ -18,11 +18,12 @@ from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.evaluation import CasePicture, Evaluation, Headline, worst_median_best
 from maskmatch_med.evaluation.calibration import Calibration, calibrate
 from maskmatch_med.evaluation.report import Cost
-from maskmatch_med.evaluation.scoring import Pairs, predicted_files
-from maskmatch_med.io import LabelMap, find_cases, read_labels, read_volume
+from maskmatch_med.evaluation.scoring import Pairs, predicted_files, renumbering
+from maskmatch_med.io import find_cases, read_labels, read_volume
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.study import Study
-from maskmatch_med.volume import Volume
+from maskmatch_med.training.card import held_out
+from maskmatch_med.volume import Array, Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,14 @@ class ScoredFolder:
         files: the label file of each case.
         pairs: with their references; None where there are none.
         evaluation: their scores.
+        own: the structures by name with the values of these predictions, where those are not the study's.
     """
 
     folder: Path
     files: Mapping[str, Path]
     pairs: Pairs | None
     evaluation: Evaluation | None
+    own: Mapping[str, int] | None = None
 
     @property
     def name(self) -> str:
@@ -53,11 +56,15 @@ class ScoredFolder:
             return None
         return calibrate(pairs.predictions, list(pairs.classes.values()), lambda name: pairs.read(name)[1])
 
-    def read(self, name: str) -> tuple[LabelMap, LabelMap | None]:
-        """Prediction and reference of one case."""
+    def read(self, name: str, classes: Mapping[str, int]) -> tuple[Array, Array | None]:
+        """Prediction and reference of one case, (X, Y, Z) uint8 each, with the values of ``classes``."""
+        found, truth = read_labels(self.files[name], unjudged=None), None
         if self.pairs is not None:
-            return self.pairs.read(name)
-        return read_labels(self.files[name], unjudged=None), None
+            found, truth = self.pairs.read(name)
+        table = None if self.own is None else renumbering(self.own, classes)
+        if table is None:
+            return found.array, None if truth is None else truth.array
+        return table[found.array], None if truth is None else table[truth.array]
 
     def volumes(self, classes: Mapping[str, int]) -> dict[str, list[float]]:
         """The predicted volumes in ml by structure, a number a case."""
@@ -66,7 +73,8 @@ class ScoredFolder:
             label = read_labels(path, unjudged=None)
             counts = np.bincount(label.array.ravel(), minlength=256)
             for name, value in classes.items():
-                found[name].append(float(counts[value] * label.geometry.voxel_mm3 / 1000))
+                number = counts[(self.own or classes).get(name, value)]
+                found[name].append(float(number * label.geometry.voxel_mm3 / 1000))
         return found
 
 
@@ -109,8 +117,8 @@ class ImageSource:
         return found
 
 
-def pictures(scored: Sequence[ScoredFolder], images: ImageSource) -> list[CasePicture]:
-    """The worst, median and best case of the last scored folder, as all folders see it.
+def pictures(scored: Sequence[ScoredFolder], images: ImageSource, classes: Mapping[str, int]) -> list[CasePicture]:
+    """The worst, median and best case of the last scored folder, as all folders see it, in the values of ``classes``.
 
     Where nothing is scored, the cases of least, middle and largest predicted volume.
     """
@@ -124,12 +132,11 @@ def pictures(scored: Sequence[ScoredFolder], images: ImageSource) -> list[CasePi
         if image is None:
             continue
         shown = [part for part in scored if case in part.files and (main.evaluation is None) == (part.pairs is None)]
-        reference = main.read(case)[1]
         picture = CasePicture(
             title=f"{word.capitalize()}: {case}",
             image=image,
-            reference=None if reference is None else reference.array,
-            predictions={part.name: part.read(case)[0].array for part in shown},
+            reference=main.read(case, classes)[1],
+            predictions={part.name: part.read(case, classes)[0] for part in shown},
             notes={part.name: _note(part, case) for part in shown},
         )
         found.append(picture)
@@ -160,7 +167,7 @@ def cautions(scored: Sequence[ScoredFolder], study: Study | None, reference: Pat
 def classes_of(scored: Sequence[ScoredFolder], study: Study | None) -> dict[str, int]:
     """Name to value of the structures, background left out."""
     for part in scored:
-        if part.pairs is not None:
+        if part.pairs is not None and part.own is None:
             return dict(part.pairs.classes)
     if study is not None:
         return {name: value for name, value in study.label_names.items() if value}
@@ -221,9 +228,8 @@ def prediction_cost(folder: Path) -> Cost:
 
 def validation_headlines(metrics: Mapping[str, Any]) -> list[Headline]:
     """The Dice on labelled scans that training held out."""
-    held_out = metrics.get("data", {}).get("validation", 0)
     scores = metrics.get("validation") or {}
-    note = f"validation Dice, {held_out} scans held out"
+    note = f"validation Dice, {held_out(metrics)}"
     return [Headline(name, f"{dice:.3f}", note) for name, dice in list(scores.items())[:4]]
 
 

@@ -15,6 +15,7 @@ from maskmatch_med.planning import Plan, describe
 from maskmatch_med.service import reported
 from maskmatch_med.service.pages import is_study, refuse_as_page
 from maskmatch_med.service.reported import ScoredFolder
+from maskmatch_med.service.scoring import own_structures
 from maskmatch_med.study import Study
 from maskmatch_med.training import read_log
 
@@ -147,22 +148,23 @@ def _scored(folders: list[Path], study: Study | None, request: ReportRequest) ->
     for folder in folders:
         pairs = _pairs(folder, study, request.reference)
         if pairs is None:
-            found.append(ScoredFolder(folder, predicted_files(folder), None, None))
+            found.append(ScoredFolder(folder, predicted_files(folder), None, None, own_structures(folder)))
             continue
         request.progress(0, len(pairs.predictions), f"scoring {folder.name}")
         scores = evaluate_pairs(pairs, EvaluateOptions(nsd_mm=request.nsd_mm))
-        found.append(ScoredFolder(folder, pairs.predictions, pairs, scores))
+        found.append(ScoredFolder(folder, pairs.predictions, pairs, scores, own_structures(folder)))
     return found
 
 
 def _pairs(folder: Path, study: Study | None, reference: Path | None) -> Pairs | None:
     """Predictions with a reference: those asked for must fit, those of the study are taken where there are any."""
+    own = own_structures(folder)
     if reference is not None:
-        return pair_up(folder, reference, leave_out_others=study is not None)
+        return pair_up(folder, reference, own, leave_out_others=study is not None)
     labelled = {case.name for case in study.labelled_cases()} if study else set()
     if study is None or not labelled & set(predicted_files(folder)):
         return None
-    return pair_up(folder, study.root, leave_out_others=True)
+    return pair_up(folder, study.root, own, leave_out_others=True)
 
 
 def _with_results(
@@ -179,7 +181,7 @@ def _with_results(
         evaluations=evaluations,
         cautions=[*data.cautions, *reported.cautions(scored, study, request.reference)],
         predicted={part.name: part.volumes(classes) for part in scored if part.evaluation is None},
-        pictures=reported.pictures(scored, images),
+        pictures=reported.pictures(scored, images, classes),
         classes=classes,
         calibrations=calibrations,
         calibration_hint=None if calibrations else _NOT_CALIBRATED,

@@ -20,11 +20,10 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import ClassSummary, EvaluateOptions, Evaluation, Row, score_case
 from maskmatch_med.evaluation.scoring import Pairs, pair_up
 from maskmatch_med.io import LabelMap, nifti
-from maskmatch_med.planning import Plan
 from maskmatch_med.service.display import cache_of
-from maskmatch_med.service.label import predicted_labels
+from maskmatch_med.service.label import classes_of_model, predicted_labels
 from maskmatch_med.service.tallies import Tallies, naming, prediction_of, stamp, structures_of
-from maskmatch_med.study import Case, Study, names_now
+from maskmatch_med.study import Case, Study
 from maskmatch_med.training.learnt import labels_seen, read_learnt
 
 Progress = Callable[[int, int, str], None]
@@ -315,10 +314,7 @@ def _opened(study: Study | Path | str) -> Study:
 
 def _known_structures(study: Study, model: str) -> dict[str, int]:
     """The structures that a model was taught; all for predictions from elsewhere."""
-    path = study.model_dir(model) / "plan.json"
-    if not path.is_file():
-        return structures_of(study)
-    taught = names_now(study.root, Plan.load(path).label_names)
+    taught = classes_of_model(study, model)
     return {name: value for name, value in structures_of(study).items() if name in taught}
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import nifti, read_labels, write_segmentation
+from maskmatch_med.io import nifti, write_segmentation
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.io.volumes import read_stored
 from maskmatch_med.service.display import cache_of, is_fresh
+from maskmatch_med.service.label import predicted_labels
 from maskmatch_med.service.reduced import display_factors, display_geometry, reduce_labels, reduce_values
+from maskmatch_med.service.tallies import naming
 from maskmatch_med.study import Case, Study
 from maskmatch_med.study.admission import check_name
 from maskmatch_med.volume import Array, Geometry, Shape3
@@ -129,23 +131,23 @@ def display_label(root: Path, name: str) -> Path:
 
 
 def display_prediction(root: Path, name: str, model: str) -> Path:
-    """A model's segmentation of a scan as .nii.gz on the grid of its copy for display.
+    """A model's segmentation of a scan in the study's classes, as .nii.gz on the grid of its copy for display.
 
     Raises:
         StudyError: there is no such scan.
-        InputError: the model has not segmented it, or the file cannot be read.
+        InputError: the model has not segmented it, or the file cannot be read or does not fit the scan or the classes.
     """
     study = Study.at(root)
     check_name(model, "model")
-    source = study.predictions_dir / model / f"{study.case(name).name}.nii.gz"
+    case = study.case(name)
+    source = study.predictions_dir / model / f"{case.name}.nii.gz"
     if not source.is_file():
         raise InputError(f"{model} has not segmented {name} yet")
 
     def predicted() -> tuple[NDArray[np.uint8], Geometry]:
-        found = read_labels(source, unjudged=None)
-        return found.array, found.geometry
+        return predicted_labels(study, name, model), nifti.read_geometry(case.image_paths[0])
 
-    return display_map(study, f"{name}.prediction.{model}", source, predicted)
+    return display_map(study, f"{name}.prediction.{model}.{naming(study)}", source, predicted)
 
 
 def display_map(

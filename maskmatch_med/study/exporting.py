@@ -123,6 +123,8 @@ def write_png(
 ) -> list[Written]:
     """Write masks as PNG that import reads back: two classes as 0 and 255, more as a palette whose index is the class.
 
+    Where a voxel that nobody judged is marked, all of them are palettes, so that 255 means one thing.
+
     A picture's mask has its size and its name. A volume becomes a picture a slice, ``CASE/axial_012.png``: the number
     is the slice's place along the axis of the file that crosses the plane; column and row are the other two axes of
     the file in their order. Voxels that nobody judged have the index 255 where they are ``marked``, else 0.
@@ -137,6 +139,8 @@ def write_png(
             "sagittal), or export it as nifti"
         )
     names, written = _picture_names([item.case for item in items]), list[Written]()
+    if unjudged == "marked" and any(item.label is not None and not item.label.complete for item in items):
+        classes = max(classes, 3)
     for item in items:
         step(item)
         labels, base = item.read(), f"{item.folder}/{names[item.case.name]}"

@@ -68,13 +68,15 @@ def import_scans(
     Raises:
         InputError: scans or labels cannot be used, or none can; nothing was written. It names all of them, but of masks
             that are pictures the first whose colours cannot be read.
-        StudyError: the study has a case of the same name with other bytes; nothing was written.
+        StudyError: the study has a case of the same name with other bytes, or somebody has changed its classes while
+            the labels were read; nothing was written.
     """
     source, root, options = Path(source), Path(root), options or ImportOptions()
     if root.exists() and source.exists() and source.resolve() == root.resolve():
         raise InputError(f"the source and the study are the same folder {root}; give the study a place of its own")
     selection = select(detect(source, options.labels_dir, options.channels), options)
     study = Study.open(root) if root.is_dir() and any(root.iterdir()) else None
+    classes = study.label_names if study else None
     groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
     steps = _Steps(progress, 3 * len(selection.found.cases))
     steps.part(0, 0.0, "looking at the labels")
@@ -89,10 +91,11 @@ def import_scans(
             name=selection.found.name or None,
             label_colours=labels.colours,
         )
-    elif job.labels.label_names != study.label_names:
-        study.set_label_names(job.labels.label_names, job.labels.colours)
     changes = Changes()
     with study.editing(lambda done, total, name: steps.part(2, done / total, f"showing {name} to nnU-Net")):
+        study.refuse_changed_classes(classes or study.label_names)
+        if job.labels.label_names != study.label_names:
+            study.set_label_names(job.labels.label_names, job.labels.colours)
         for item in checked:
             steps.next(f"importing {item.case.name}")
             changes.add(_write(study, item, job, groups[item.case.name]))

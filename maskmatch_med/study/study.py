@@ -255,8 +255,9 @@ class Study:
 
         Raises:
             InputError: shape or values do not fit, or ``complete`` contradicts the voxels.
+            StudyError: somebody has changed the classes since the study was opened, so the values may mean others.
         """
-        case = self.case(name)
+        case, numbered_by = self.case(name), self.label_names
         array = as_uint8(np.asarray(labels), f"the label of {name}")
         label = LabelMap(array, nifti.read_geometry(case.image_paths[0]))
         refuse_unknown_values(label, self.label_names, f"the new label of {name}")
@@ -264,7 +265,23 @@ class Study:
             raise InputError(f"the label of {name} was called complete but holds voxels not judged (255)")
         authorship = Authorship(source, author, parent)
         with self.editing():
+            self.refuse_changed_classes(numbered_by)
             return versions.add_version(self.root, name, label, self.label_names, authorship)
+
+    def refuse_changed_classes(self, numbered_by: Mapping[str, int]) -> None:
+        """Refuse label values whose classes have changed meanwhile; to be asked while the study is being edited.
+
+        Args:
+            numbered_by: the classes, name to value, as they were when the values were made.
+
+        Raises:
+            StudyError: the study has other classes now.
+        """
+        if self.label_names != dict(numbered_by):
+            raise StudyError(
+                f"the classes of {self.root} were changed meanwhile, from {_listed(numbered_by)} to "
+                f"{_listed(self.label_names)}; nothing was written, do it again with the classes of now"
+            )
 
     def set_label_names(self, label_names: Mapping[str, int], colours: Mapping[str, str] | None = None) -> None:
         """Rename or add classes, with their colours where given.
@@ -307,8 +324,10 @@ class Study:
             StudyError: another living process keeps the study locked.
         """
         with self._lock.held() as outermost:
-            if outermost and self.view().is_stale():
-                self.view().refresh()
+            if outermost:
+                self._settings = read_settings(self.root)  # the classes may have been changed since it was opened
+                if self.view().is_stale():
+                    self.view().refresh()
             yield
             if outermost:
                 self.view().refresh(progress)
@@ -341,13 +360,13 @@ class Study:
         )
         save_record(self.folder.sidecar(name), record)
 
-    def _image_files(self) -> list[str]:
-        folder = self.root / "imagesTr"
-        return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-
 
 def _told_from(image: Sequence[Path] | Volume, name: str) -> SourceInfo:
     if isinstance(image, Volume):
         return SourceInfo(name)
     hashes = tuple(content_sha256(path) for path in image)
     return SourceInfo(image[0].name, short_format(image[0]), is_raster(image[0]), hashes)
+
+
+def _listed(label_names: Mapping[str, int]) -> str:
+    return ", ".join(f"{value} {name}" for name, value in label_names.items() if value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
@@ -92,7 +93,7 @@ def verdicts_of(study: Study, case: str) -> list[Verdict]:
     Raises:
         StudyError: a record is damaged.
     """
-    paths = study.predictions_dir.glob(f"*/{case}{REVIEW_ENDING}")
+    paths = study.predictions_dir.glob(f"*/{escape(case)}{REVIEW_ENDING}")
     return sorted((one for path in paths for one in _read(path)), key=lambda one: one.when)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from maskmatch_med.config import TrainConfig
@@ -39,7 +40,7 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
     validation = metrics.get("validation")
     if validation:
         scored = [f"| {label} | {dice:.3f} |" for label, dice in validation.items()]
-        quality = "\n".join(["| structure | Dice on held-out labelled scans |", "| --- | --- |", *scored])
+        quality = "\n".join([f"| structure | Dice on {held_out(metrics)} |", "| --- | --- |", *scored])
     else:
         quality = "No labelled scan was held out (fewer than ten), so this card states no accuracy. Measure it with\n"
         quality += "`maskmatch predict` and `maskmatch evaluate` on scans that the training has not seen."
@@ -88,6 +89,13 @@ def _intensities(channel: str, how: ChannelNormalisation) -> str:
         return f"{channel} clipped to {how.low:g} … {how.high:g}, mean {how.mean:g}, standard deviation {how.std:g}"
     way = {"zscore": "each scan to mean 0 and standard deviation 1", "rescale": "each scan's own range to 0 … 1"}
     return f"{channel}: {way[how.scheme]}"
+
+
+def held_out(metrics: Mapping[str, Any]) -> str:
+    """Of which scans the validation scores are: in a timed run they may be fewer than those that were held out."""
+    kept = metrics.get("data", {}).get("validation", 0)
+    scored = metrics.get("validation_scans", kept)
+    return f"{kept} held-out labelled scans" if scored == kept else f"{scored} of {kept} held-out labelled scans"
 
 
 def _joined(values: tuple[float, ...], by: str) -> str:

@@ -183,6 +183,7 @@ def _train(study: Study, folder: ModelFolder, objective: Objective, options: Run
         "precision": precision,
         "memory_mib": _memory_mib(fabric.device),
         "data": split.counts(),
+        "validation_scans": len(parts.validate.cases) if parts.validate else 0,
         "scans": _ranges(study),
         "validation": loop.validations[-1] if loop.validations else None,
         "teacher_dice_by_scale": objective.reliability.dice(),

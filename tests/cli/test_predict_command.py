@@ -197,3 +197,17 @@ def test_an_openvino_that_does_not_work_is_told_of_and_pytorch_predicts(run, pla
     refused = run("predict", places.model, places.scans, "-o", places.tmp / "other", "--engine", "openvino")
     assert refused.code == 2
     assert f"{told}; install it anew, or use another engine" in " ".join(refused.err.split())
+
+
+def test_labels_that_no_prediction_wrote_are_not_replaced(run, places):
+    out = places.tmp / "labels"
+    out.mkdir()
+    name = sorted(places.scans.iterdir())[0].name.removesuffix(".nii.gz").removesuffix("_0000")
+    (out / f"{name}.nii.gz").write_bytes(b"painted by hand")
+    (out / f"{name}_uncertainty.nii.gz").write_bytes(b"of another program")
+    outcome = run("predict", places.model, places.scans, "-o", out)
+    assert outcome.code != 0
+    assert "would replace a file that no prediction has written" in " ".join(outcome.err.split())
+    assert (out / f"{name}.nii.gz").read_bytes() == b"painted by hand"
+    assert (out / f"{name}_uncertainty.nii.gz").read_bytes() == b"of another program"
+    assert len(list(out.iterdir())) == 2

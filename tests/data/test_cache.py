@@ -287,3 +287,16 @@ def test_two_processes_may_fill_it_at_once(tiny_study):
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], results
     assert not list((tiny_study / ".cache").rglob("*.lock*"))
+
+
+def test_only_what_older_plans_prepared_is_forgotten(tiny_study: Path) -> None:
+    cache = tiny_study / ".cache"
+    others = ["display", "thumbnails", "results", "review", "ranking", "exports"]
+    old = [f"{number:016x}" for number in range(4)]
+    for age, name in enumerate([*others, *old]):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (1_000_000 + age, 1_000_000 + age))
+    filled(tiny_study)
+    left = {path.name for path in cache.iterdir() if path.is_dir()}
+    assert set(others) <= left
+    assert left - set(others) == {opened(tiny_study)[1].preprocessing_key, *old[2:]}

@@ -316,3 +316,16 @@ def test_plain_labels_of_any_format_and_255(tmp_path):
         read_segmentation(tmp_path / "g.nii.gz")
     with pytest.raises(InputError, match="holds the value 255"):
         read_segmentation(_plain(tmp_path / "lone.nii.gz", LIVER * 255))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_slicer_layers_are_no_colours_however_many(tmp_path, count):
+    layers = np.zeros((count, *LIVER.shape), np.uint8)
+    fields: dict[str, str] = {}
+    for layer in range(count):
+        layers[layer, layer % LIVER.shape[0], :, layer // LIVER.shape[0]] = 1
+        fields |= _segment(layer, f"segment {layer}", 1, layer=layer)
+    found = read_segmentation(_write_seg_nrrd(tmp_path / "a.seg.nrrd", layers, fields))
+    assert sorted(set(found.labels.values)) == list(range(count + 1))
+    for layer in range(count):
+        np.testing.assert_array_equal(found.labels.array == layer + 1, layers[layer] == 1)

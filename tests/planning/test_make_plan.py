@@ -131,7 +131,10 @@ def test_2d_slices_of_any_axis() -> None:
 def test_mirroring_respects_sides() -> None:
     assert mirror_axes({"background": 0, "Left_Kidney": 1}, (0, 1, 2)) == (1, 2)
     assert mirror_axes({"background": 0, "kidney right": 1}, (0, 1, 2)) == (1, 2)
-    assert mirror_axes({"background": 0, "bright cleft": 1}, (0, 1, 2)) == (0, 1, 2)
+    for name in ("bright cleft", "Vertebra L1", "L5", "lung", "rhinal cortex"):
+        assert mirror_axes({"background": 0, name: 1}, (0, 1, 2)) == (0, 1, 2), name
+    for name in ("LeftKidney", "kidneyRight", "kidney_L", "lh hippocampus", "Lt. lung", "rib_left7", "R-MCA"):
+        assert mirror_axes({"background": 0, name: 1}, (0, 1, 2)) == (1, 2), name
     assert mirror_axes({"background": 0, "Anterior": 1, "Posterior": 2}, (0, 1, 2)) == (0, 2)
     assert mirror_axes({"background": 0, "left lower lobe": 1}, (1, 2)) == (0,)
 

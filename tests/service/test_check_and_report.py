@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskmatch_med import service
 from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import read_labels, read_volume, write_map, write_segmentation
 from maskmatch_med.service import EvaluateOptions, ReportRequest, check_study, evaluate, report
@@ -205,3 +206,19 @@ def test_the_progress_of_a_report_ends_at_its_end(tiny_study: Path, tmp_path: Pa
     request = ReportRequest(progress=lambda done, total, what: steps.append((done, total)))
     report(add_model(tiny_study, "mine"), tmp_path / "page.html", request)
     assert steps[-1][0] == steps[-1][1]
+
+
+def test_predictions_are_scored_by_the_names_of_classes_that_were_reordered(tiny_study: Path, tmp_path: Path):
+    """The files of a prediction keep the values of their model; the study's labels have others since."""
+    add_model(tiny_study, "m")
+    folder = predictions(tiny_study / "labelsTr", tiny_study / "predictions" / "m", shift=0)
+    before = service.evaluate(folder, tiny_study)
+    assert before.mean_dice == 1
+    service.define_labels(tiny_study, service.label_definitions(tiny_study)[::-1])
+    after = service.evaluate(folder, tiny_study)
+    assert after.mean_dice == 1
+    assert {row.class_name: row.volume_pred_ml for row in after.rows if row.case == after.cases[0]} == {
+        row.class_name: row.volume_pred_ml for row in before.rows if row.case == before.cases[0]
+    }
+    page = words(report(folder, tmp_path / "page.html"))
+    assert "1.000 mean Dice" in page

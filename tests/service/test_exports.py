@@ -303,3 +303,21 @@ def test_nuclei_go_back_out_as_png_under_their_names(shared_data: Path, tmp_path
         with Image.open(tmp_path / "o" / "labels" / name) as out, Image.open(place / "masks" / name) as mask:
             assert out.size == mask.size
             np.testing.assert_array_equal(np.asarray(out) > 0, np.asarray(mask.convert("L")) > 0)
+
+
+def test_pictures_of_which_some_are_judged_in_part_come_back(tmp_path: Path) -> None:
+    """255 cannot mean the class in one picture and "not judged" in the next."""
+    study, labels = _picture_like(tmp_path / "s", (4, 5, 1))
+    partial = labels.copy()
+    partial[3] = 255
+    study.add_label("q", partial)
+    out = tmp_path / "png"
+    service.export_study(study, out, ExportOrder(format="png", unjudged="marked"))
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("p one", "q"):
+        Image.fromarray(np.zeros((5, 4), np.uint8)).save(images / f"{name}.png")
+    service.import_scans(images, tmp_path / "back", service.ImportOptions(labels_dir=out / "labels"))
+    back = Study.open(tmp_path / "back")
+    np.testing.assert_array_equal(back.case("p one").read_label().array, labels)
+    np.testing.assert_array_equal(back.case("q").read_label().array, partial)

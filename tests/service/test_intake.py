@@ -131,3 +131,19 @@ def test_a_scan_taken_out_is_kept_aside_with_all_that_was_known_of_it(tiny_study
     assert next(scan.state for scan in browse(tiny_study).scans if scan.name == name) == "labelled"
     with pytest.raises(StudyError, match="no case"):
         remove_scan(tiny_study, "nobody")
+
+
+def test_a_drop_cannot_name_files_that_lie_elsewhere(drop: Path, tmp_path: Path) -> None:
+    """A data set may be brought by anybody; what its dataset.json lists is copied into the study."""
+    _scan(tmp_path / "secret.nii.gz", 3)
+    (drop / "imagesTr").mkdir()
+    _scan(drop / "imagesTr" / "good.nii.gz", 1)
+    for place in (str(tmp_path / "secret.nii.gz"), "../../secret.nii.gz"):
+        listed = [{"image": "imagesTr/good.nii.gz"}, {"image": place}]
+        content = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver"}, "training": listed}
+        (drop / "dataset.json").write_text(json.dumps(content))
+        shutil.rmtree(tmp_path / "mine", ignore_errors=True)
+        intake = take_in(drop, tmp_path / "mine")
+        assert intake.added == ["good"]
+        assert [(one.name, "lie elsewhere" in one.reason) for one in intake.refused] == [("secret", True)]
+        assert not list((tmp_path / "mine").rglob("secret*"))

@@ -135,3 +135,23 @@ def test_a_copy_is_made_once_and_anew_when_the_scan_changes(tiny_study: Path) ->
     again = service.display_scan(tiny_study, "phantom_000")
     np.testing.assert_array_equal(nib.load(again).get_fdata(), nib.load(source).get_fdata())
     assert gzip.decompress(again.read_bytes())
+
+
+def test_a_prediction_is_shown_in_the_classes_of_now(tmp_path: Path) -> None:
+    """Whoever accepts it must get what was shown, also after the classes were reordered."""
+    root = study_with(tmp_path, np.zeros((6, 5, 4)))
+    labels = np.zeros((6, 5, 4), np.uint8)
+    labels[1:3], labels[4] = 1, 2
+    (root / "predictions" / "m").mkdir()
+    nib.save(nib.Nifti1Image(labels, AFFINE), root / "predictions" / "m" / "x.nii.gz")
+    (root / "models" / "m").mkdir()
+    service.plan_study(root)
+    shutil.copy(root / "plan.json", root / "models" / "m" / "plan.json")
+    before = np.asarray(nib.load(service.display_prediction(root, "x", "m")).dataobj)
+    np.testing.assert_array_equal(before, labels)
+    turned = service.label_definitions(root)[::-1]
+    service.define_labels(root, turned)
+    shown = np.asarray(nib.load(service.display_prediction(root, "x", "m")).dataobj)
+    np.testing.assert_array_equal(shown, np.array([0, 2, 1], np.uint8)[labels])
+    service.accept_prediction(root, "x", "m")
+    np.testing.assert_array_equal(Study.open(root).case("x").read_label().array, shown)

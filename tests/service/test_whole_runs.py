@@ -210,11 +210,12 @@ def test_ten_labelled_scans_hold_two_out_for_validation(tmp_path):
     folder = service.train(tmp_path / "study", config("supervised", validation_rounds=2))
     metrics = folder.metrics()
     assert metrics["data"] == {"labelled": 8, "partial": 0, "unlabelled": 0, "validation": 2}
+    assert metrics["validation_scans"] == 2
     assert set(metrics["validation"]) <= {"liver", "spleen", "kidney", "aorta"}
     assert all(0 <= dice <= 1 for dice in metrics["validation"].values())
     validated = [line["iteration"] for line in read_log(folder.log_path) if "val_dice" in line]
     assert validated == [2, 4]
-    assert "Dice on held-out labelled scans" in folder.card_path.read_text()
+    assert "Dice on 2 held-out labelled scans" in folder.card_path.read_text()
 
 
 def test_partial_labels_train(tiny_study):

@@ -13,7 +13,7 @@ import pytest
 from maskmatch_med import __version__
 from maskmatch_med.errors import NewerError, StudyError
 from maskmatch_med.study import Drafts, Study, check_study, repair_study
-from maskmatch_med.study.verdicts import add_verdict, verdict_on
+from maskmatch_med.study.verdicts import add_verdict, verdict_on, verdicts_of
 from maskmatch_med.volume import Geometry, Volume
 
 SHAPE = (4, 4, 3)
@@ -84,3 +84,11 @@ def test_what_is_damaged_is_still_called_that(study: Study) -> None:
     with pytest.raises(StudyError, match="missing or damaged") as caught:
         Study.at(study.root).case("x")
     assert not isinstance(caught.value, NewerError)
+
+
+def test_decisions_on_a_scan_with_brackets_in_its_name_are_found(study: Study) -> None:
+    study.add_case("x[1]", Volume(np.zeros((1, *SHAPE), np.float32), Geometry(SHAPE, np.eye(4))))
+    predicted = study.predictions_dir / "m"
+    (predicted / "x[1].nii.gz").write_bytes((predicted / "x.nii.gz").read_bytes())
+    add_verdict(study, "x[1]", "m", "rejected", "", "eve")
+    assert [one.model for one in verdicts_of(study, "x[1]")] == ["m"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from maskmatch_med import service
-from maskmatch_med.errors import ConflictError, InputError, LabelsInUseError
+from maskmatch_med.errors import ConflictError, InputError, LabelsInUseError, StudyError
+from maskmatch_med.io import nifti
 from maskmatch_med.study import (
     Box,
     Drafts,
@@ -18,6 +19,7 @@ from maskmatch_med.study import (
     Painting,
     Study,
     define_labels,
+    import_scans,
     relabelling,
 )
 from maskmatch_med.volume import Geometry, Volume
@@ -206,3 +208,46 @@ def test_definitions_have_colours_to_tell_apart(study):
     assert len({d.colour for d in shown}) == 3
     service.define_labels(study.root, shown[::-1])
     assert service.label_definitions(study.root)[0] == shown[2]
+
+
+def test_a_study_that_was_opened_before_a_change_does_not_undo_it(study):
+    opened_before = Study.open(study.root)
+    define_labels(Study.open(study.root), keep("vessel", "tumor", "liver"))
+    wanted = Study.open(study.root).label_names
+    opened_before.set_group("x", "patient 1")
+    assert Study.open(study.root).label_names == wanted
+    other = Study.at(study.root)
+    assert other.label_names == wanted
+
+
+def test_values_of_former_classes_are_refused(study):
+    opened_before = Study.open(study.root)
+    define_labels(Study.open(study.root), keep("vessel", "tumor", "liver"))
+    with pytest.raises(StudyError, match=r"classes of .* were changed meanwhile, from 1 liver.* to 1 vessel"):
+        opened_before.add_label("z", labels(3))
+    assert not study.versions("z")
+
+
+def test_an_import_during_which_classes_change_writes_nothing(study, tmp_path):
+    source = tmp_path / "source"
+    (source / "imagesTr").mkdir(parents=True)
+    (source / "labelsTr").mkdir()
+    geometry = Geometry(SHAPE, np.diag([1.0, 2, 3, 1]))
+    nifti.write_map(source / "imagesTr/new_0000.nii.gz", np.ones(SHAPE, np.float32), geometry)
+    nifti.write_segmentation(source / "labelsTr/new.nii.gz", labels(4), geometry)
+    (source / "dataset.json").write_text(
+        json.dumps({"channel_names": {"0": "CT"}, "labels": study.label_names, "file_ending": ".nii.gz"})
+    )
+
+    def change(done: int, total: int, text: str) -> None:
+        if text == "checking new":
+            define_labels(Study.open(study.root), keep("vessel", "tumor", "liver"))
+
+    before = {name: now(study, name) for name in "xy"}
+    with pytest.raises(StudyError, match="changed meanwhile"):
+        import_scans(source, study.root, progress=change)
+    opened = Study.open(study.root)
+    assert [case.name for case in opened.cases()] == ["x", "y", "z"]
+    assert opened.label_names == {"background": 0, "vessel": 1, "tumor": 2, "liver": 3}
+    for name in "xy":
+        np.testing.assert_array_equal(now(study, name), before[name])
