@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.interleaved import REPOSITORY, Timed, tell
+from benchmarks.scored import peer_environment
 from maskmatch_med.inference.in_turn import in_turn
 from maskmatch_med.inference.predictor import _SLAB_NUMBERS
 from maskmatch_med.inference.slab import largest
@@ -81,7 +82,7 @@ def _whole(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _run(python: str, module: str, logits: Path, labels: Path, **variables: str) -> dict[str, float]:
     words = [python, "-m", module, str(logits), str(labels), *map(str, SHAPE)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
+    environment = peer_environment() | {"PYTHONPATH": str(REPOSITORY)} | variables
     done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 

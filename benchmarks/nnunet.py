@@ -9,7 +9,8 @@ for the same minutes of wall time. Preprocessing is left out for both: scans are
 Up to 2 s of ours are kept back for writing the model; nnU-Net's clock stops before it writes. Validation, which
 nnU-Net does on 50 batches after every 250, is left out, and its learning rate falls by the share of the time
 (``nnunet_peer.py``).
-Both predict with the last weights, mirror images and windows half a patch apart, and are scored by the same code.
+Both predict with the last weights and mirror images and are scored by the same code; nnU-Net at one scale in windows half
+a patch apart, ours at the scales of its preset, or of ``--scales``.
 
 ``--small`` adds a row: nnU-Net with batch, patch, channels and strides of our plan, so that an iteration costs alike.
 A killed comparison goes on with the same command; our training goes on where it was, one of nnU-Net begins anew.
@@ -29,13 +30,23 @@ from typing import Any
 
 import torch
 
-from benchmarks.scored import POINTS, markdown_table, points, read_json, scored_study, write_json
+from benchmarks.scored import (
+    POINTS,
+    add_scales,
+    markdown_table,
+    peer_environment,
+    points,
+    read_json,
+    scored_study,
+    write_json,
+)
 from maskmatch_med import service
 from maskmatch_med.bench.cell import score_rows
 from maskmatch_med.bench.design import Cell, LabelBudget, Variant
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.statistics import paired_difference
 from maskmatch_med.bench.summary import cases_csv
+from maskmatch_med.cli.apply import numbers
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.cache import cache_cases
 from maskmatch_med.errors import InputError, MaskMatchError, TrainingError
@@ -63,6 +74,7 @@ class Comparison:
         seed: of both trainings.
         scans: score on the first so many of ``test``; on all where None.
         nsd_mm: tolerance of the surface Dice.
+        scales: that our predictions average over; those of the preset where None.
     """
 
     data: str
@@ -72,6 +84,7 @@ class Comparison:
     seed: int = 0
     scans: int | None = None
     nsd_mm: float = 1.0
+    scales: tuple[float, ...] | None = None
 
     def keep(self, root: Path) -> None:
         """Write it to its folder, or refuse to mix it with another.
@@ -81,7 +94,7 @@ class Comparison:
         """
         if not (self.minutes > 0 and self.labelled > 0):
             raise InputError(f"--minutes and --labelled must be above 0, got {self.minutes:g} and {self.labelled}")
-        known, given = read_json(root / "comparison.json"), asdict(self)
+        known, given = read_json(root / "comparison.json"), asdict(self) | {"scales": self.scales and [*self.scales]}
         different = [name for name, kept in (known or given).items() if kept != given[name]]
         if different:
             raise InputError(f"{root} compares with another {', '.join(different)}; give the same, or another folder")
@@ -128,7 +141,7 @@ class Peer:
         folders = {f"nnUNet_{name}": str(self.root / name) for name in ("raw", "preprocessed", "results")}
         threads = {"OMP_NUM_THREADS": str(self.threads), "nnUNet_def_n_proc": str(self.threads)}
         threads["nnUNet_n_proc_DA"] = "0" if verb == "train" else str(self.threads)
-        return {**os.environ, **folders, **threads, "PYTHONPATH": str(REPOSITORY)}
+        return {**peer_environment(), **folders, **threads, "PYTHONPATH": str(REPOSITORY)}
 
 
 def prepare(root: Path, what: Comparison) -> tuple[Study, Plan]:
@@ -158,7 +171,8 @@ def run_ours(root: Path, what: Comparison, study: Study, scored: Study) -> dict[
     out = root / "predictions" / OURS
     missing = [case.name for case in scored.cases() if not (out / f"{case.name}.nii.gz").exists()]
     if missing:
-        service.predict(model, scored.root / "imagesTr", out, service.PredictRequest(only=missing, device="cpu"))
+        request = service.PredictRequest(only=missing, device="cpu", scales=what.scales)
+        service.predict(model, scored.root / "imagesTr", out, request)
     plan, network = model.load()
     parameters = sum(tensor.numel() for tensor in network.parameters())
     told = {name: model.metrics()[name] for name in ("iterations", "seconds")}
@@ -289,11 +303,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nsd-mm", type=float, default=1.0, help="tolerance of the surface Dice")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", cores)))
+    add_scales(parser)
     args = parser.parse_args(words)
     torch.set_num_threads(args.threads)
     data, splits, root = (str(path.expanduser().resolve()) for path in (args.data, args.splits, args.out))
-    what = Comparison(data, splits, args.labelled, args.minutes, args.seed, args.scans, args.nsd_mm)
+    told = (data, splits, args.labelled, args.minutes, args.seed, args.scans, args.nsd_mm)
     try:
+        what = Comparison(*told, scales=numbers(args.scales))
         what.keep(Path(root))
         with FolderLock(Path(root) / "lock", "comparing with nnU-Net").held(timeout_s=0):
             table = compare(Path(root), what, Peer(args.python, Path(root) / "nnunet", args.threads), args.small)

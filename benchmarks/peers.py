@@ -3,14 +3,14 @@
 Ours and the peer predict the same scans in turns with the same weights: MONAI's ``sliding_window_inference`` in one
 scale with windows that share half their edge, and nnU-Net's ``nnUNetPredictor`` with all mirror images that the model
 was trained with (``--nnunet-python``: an interpreter that has nnunetv2). Prints the median ratio of times and its
-range, the share of voxels with the same label, the Dice of both and their paired difference. Reading and writing files
-is in neither time; bringing the probabilities to the scan's own grid is in both.
+range, the share of voxels with the same label, the Dice of both and their paired difference. Reading scans and writing
+segmentations is in no time, bringing the probabilities to the scan's own grid in all. Preprocessing is in ours and
+MONAI's, not in nnU-Net's, which instead hands its labels over as a file of a byte a voxel.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,6 +27,7 @@ from torch import nn
 
 from benchmarks.interleaved import REPOSITORY, Timed, interleave, tell
 from benchmarks.monai_predictor import MonaiPredictor
+from benchmarks.scored import peer_environment
 from benchmarks.unlearnt import parser_of
 from maskmatch_med import service
 from maskmatch_med.data.preprocess import preprocess
@@ -175,7 +176,7 @@ class NnUNetPredictor:
         self._process = subprocess.Popen(
             [str(python), "-m", "benchmarks.nnunet_predictor", str(self._folder)],
             cwd=REPOSITORY,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            env=peer_environment() | {"PYTHONPATH": str(REPOSITORY)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -22,11 +22,12 @@ import numpy as np
 import psutil
 
 from benchmarks.rank_rounds import Round, Simulation, result_path
-from benchmarks.scored import POINTS, markdown_table, points, read_json, write_json
+from benchmarks.scored import POINTS, add_scales, markdown_table, points, read_json, write_json
 from maskmatch_med.bench.design import Cell, LabelBudget, Variant
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.statistics import Paired, mean_over_seeds, mean_sd, paired_difference
 from maskmatch_med.bench.summary import cases_csv, paired_over_seeds
+from maskmatch_med.cli.apply import numbers
 from maskmatch_med.cli.learn import pairs
 from maskmatch_med.errors import InputError, MaskMatchError, TrainingError
 from maskmatch_med.io.atomic import write_text
@@ -210,6 +211,7 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--plan", action="append", metavar="KEY=VALUE", help="a value of the plan")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", cores)))
+    add_scales(parser)
     return parser.parse_args(words)
 
 
@@ -230,6 +232,7 @@ def main(words: Sequence[str] | None = None) -> int:
             settings=pairs(args.set),
             plan=pairs(args.plan),
             device=args.device,
+            scales=numbers(args.scales),
         )
         root.mkdir(parents=True, exist_ok=True)
         with FolderLock(root / "lock", "simulating").held(timeout_s=0):

@@ -69,6 +69,7 @@ class Simulation(BaseModel):
         plan: values of the plan to replace.
         device: where to train.
         nsd_mm: tolerance of the surface Dice.
+        scales: that predictions average over; those of the preset where None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +86,7 @@ class Simulation(BaseModel):
     plan: dict[str, str] = {}
     device: str = "auto"
     nsd_mm: float = 1.0
+    scales: tuple[float, ...] | None = None
 
     def rounds(self) -> Iterator[Round]:
         """Every round, seed by seed and count by count, so that an unfinished simulation compares all strategies."""
@@ -237,7 +239,7 @@ def _predict_pool(root: Path, what: Simulation, this: Round, study: Study) -> No
     endings = (".nii.gz", "_uncertainty.nii.gz")[: 1 + unsure]
     missing = [name for name in pool if not all((made / f"{name}{ending}").exists() for ending in endings)]
     if missing:
-        request = service.PredictRequest(only=missing, uncertainty=unsure, device=what.device)
+        request = service.PredictRequest(only=missing, uncertainty=unsure, device=what.device, scales=what.scales)
         service.predict(model, study.root / "imagesTr", made, request)
     if made != own:
         for name in (f"{name}{ending}" for name in pool for ending in endings):
@@ -254,7 +256,8 @@ def _same_training(root: Path, what: Simulation, this: Round, labelled: list[str
 
 def _scored(root: Path, what: Simulation, this: Round, model: ModelFolder) -> dict[str, Any]:
     scored, out = scored_study(root / "scored", what.data, what.splits, what.scans), result_path(root, this).parent
-    service.predict(model, scored.root / "imagesTr", out / "predictions", service.PredictRequest(device=what.device))
+    request = service.PredictRequest(device=what.device, scales=what.scales)
+    service.predict(model, scored.root / "imagesTr", out / "predictions", request)
     options = service.EvaluateOptions(nsd_mm=what.nsd_mm)
     scores = service.evaluate(out / "predictions", scored.root / "labelsTr", options)
     told = {name: model.metrics()[name] for name in ("iterations", "seconds", "device")}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,19 @@ from maskmatch_med.io.atomic import write_text
 from maskmatch_med.study import Splits, Study
 
 READY = "ready"
+_OURS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
+"""How our threads wait, which importing maskmatch_med says to this process and so to those that it starts."""
+
+
+def peer_environment() -> dict[str, str]:
+    """The environment of this process for a peer's, whose threads wait as its makers have them wait."""
+    return {name: value for name, value in os.environ.items() if _OURS.get(name) != value}
+
+
+def add_scales(parser: argparse.ArgumentParser) -> None:
+    """The option ``--scales`` of what predicts with our models, for :func:`maskmatch_med.cli.apply.numbers` to read."""
+    told = "that our predictions average over, separated by commas; those of the preset by default"
+    parser.add_argument("--scales", help=told)
 
 
 def scored_study(root: Path, data: Path, splits: Path, limit: int | None) -> Study:

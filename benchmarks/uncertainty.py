@@ -12,13 +12,16 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from benchmarks.scored import add_scales
 from maskmatch_med import service
+from maskmatch_med.cli.apply import numbers
 from maskmatch_med.evaluation.calibration import Calibration
 from maskmatch_med.io.atomic import write_text
 
@@ -32,23 +35,23 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--held-out", type=int, default=30, help="the last so many of label_order calibrate")
     parser.add_argument("--out", type=Path, default=Path("uncertainty"), help="a folder for what is written")
     parser.add_argument("--device", default="auto")
+    add_scales(parser)
     given = parser.parse_args(words)
+    scales = numbers(given.scales)
     held_out = service.names_in_splits(given.splits, "label_order", last=given.held_out)
-    found = service.calibrate(
-        given.model, given.data, given.data, service.PredictRequest(only=held_out, device=given.device, notice=print)
-    )
-    test = service.names_in_splits(given.splits, "test")
-    measured = {"calibration": found.model_dump(), **measure(given.model, given.data, test, given.out, given.device)}
+    request = service.PredictRequest(only=held_out, device=given.device, scales=scales, notice=print)
+    found = service.calibrate(given.model, given.data, given.data, request)
+    request = replace(request, only=service.names_in_splits(given.splits, "test"), probabilities=True)
+    measured = {"calibration": found.model_dump(), **measure(given.model, given.data, given.out, request)}
     write_text(given.out / "uncertainty.json", json.dumps(measured, indent=1) + "\n")
     print(table(measured))
 
 
-def measure(model: Path, data: Path, names: Sequence[str], out: Path, device: str) -> dict[str, Any]:
-    """Numbers on scans that neither trained nor calibrated the model."""
+def measure(model: Path, data: Path, out: Path, request: service.PredictRequest) -> dict[str, Any]:
+    """Numbers on scans that neither trained nor calibrated the model, which the request names."""
     errors = {}
     for folder, calibrated in (("plain", False), ("calibrated", True)):
-        request = service.PredictRequest(only=names, probabilities=True, calibrated=calibrated, device=device)
-        service.predict(model, data, out / folder, request)
+        service.predict(model, data, out / folder, replace(request, calibrated=calibrated))
         counted = service.measure_confidence(out / folder, data)
         if counted is None:
             raise SystemExit(f"{out / folder} holds no probabilities")
@@ -56,7 +59,7 @@ def measure(model: Path, data: Path, names: Sequence[str], out: Path, device: st
     true = service.evaluate(out / "calibrated", data).case_dice()
     with (out / "calibrated" / "summary.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if not math.isnan(true[row["case"]])]
-    return {"test": {"scans": len(names), "confidence": errors, **_dice(rows, true)}}
+    return {"test": {"scans": len(request.only or ()), "confidence": errors, **_dice(rows, true)}}
 
 
 def _errors(counted: Calibration) -> dict[str, float]:
