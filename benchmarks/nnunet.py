@@ -9,8 +9,8 @@ for the same minutes of wall time. Preprocessing is left out for both: scans are
 Up to 2 s of ours are kept back for writing the model; nnU-Net's clock stops before it writes. Validation, which
 nnU-Net does on 50 batches after every 250, is left out, and its learning rate falls by the share of the time
 (``nnunet_peer.py``).
-Both predict with the last weights and mirror images and are scored by the same code; nnU-Net at one scale in windows half
-a patch apart, ours at the scales of its preset, or of ``--scales``.
+Both predict with the last weights and mirror images and are scored by the same code; nnU-Net at one scale in windows
+half a patch apart, ours at the scales of its preset, or of ``--scales``.
 
 ``--small`` adds a row: nnU-Net with batch, patch, channels and strides of our plan, so that an iteration costs alike.
 A killed comparison goes on with the same command; our training goes on where it was, one of nnU-Net begins anew.
@@ -46,7 +46,7 @@ from maskmatch_med.bench.design import Cell, LabelBudget, Variant
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.statistics import paired_difference
 from maskmatch_med.bench.summary import cases_csv
-from maskmatch_med.cli.apply import numbers
+from maskmatch_med.cli.listed import numbers
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.cache import cache_cases
 from maskmatch_med.errors import InputError, MaskMatchError, TrainingError

@@ -27,8 +27,8 @@ from maskmatch_med.bench.design import Cell, LabelBudget, Variant
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.statistics import Paired, mean_over_seeds, mean_sd, paired_difference
 from maskmatch_med.bench.summary import cases_csv, paired_over_seeds
-from maskmatch_med.cli.apply import numbers
 from maskmatch_med.cli.learn import pairs
+from maskmatch_med.cli.listed import numbers
 from maskmatch_med.errors import InputError, MaskMatchError, TrainingError
 from maskmatch_med.io.atomic import write_text
 from maskmatch_med.ranking import STRATEGIES

@@ -21,7 +21,7 @@ from scipy import stats
 
 from benchmarks.scored import add_scales
 from maskmatch_med import service
-from maskmatch_med.cli.apply import numbers
+from maskmatch_med.cli.listed import numbers
 from maskmatch_med.evaluation.calibration import Calibration
 from maskmatch_med.io.atomic import write_text
 

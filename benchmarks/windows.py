@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.interleaved import tell
 from benchmarks.unlearnt import parser_of
 from maskmatch_med import service
-from maskmatch_med.cli.apply import numbers
+from maskmatch_med.cli.listed import numbers
 
 WAYS: dict[str, dict[str, object]] = {
     "one scale, overlap 0.5": {"scales": (1.0,), "overlap": 0.5},

@@ -133,7 +133,10 @@ def _report(demo: Demo, scores: dict[str, Evaluation]) -> ReportData:
         ],
         evaluations=scores,
         curves={method: read_log(models / method / "log.jsonl") for method in scores},
-        pictures=[_picture(demo, name, case, scores) for name, case in worst_median_best(scores[METHODS[-1]]).items()],
+        pictures=[
+            _picture(demo, name, case, scores)
+            for name, case in worst_median_best(scores[METHODS[-1]].case_dice()).items()
+        ],
         next_steps=_next_steps(),
         overview=look_at(Study.open(demo.root / "study")),
         costs=[cost(ModelFolder(models / method), demo.root / "predictions" / method) for method in scores],

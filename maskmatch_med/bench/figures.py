@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from maskmatch_med.bench.cell import cell_folder, model_of, references_of
 from maskmatch_med.bench.design import Design
 from maskmatch_med.bench.runs import Run
-from maskmatch_med.evaluation import CasePicture
+from maskmatch_med.evaluation import CasePicture, worst_median_best
 from maskmatch_med.evaluation.curves import curve_figure
 from maskmatch_med.evaluation.figures import png_bytes
 from maskmatch_med.evaluation.pictures import case_figure
@@ -32,15 +31,9 @@ def write_figures(root: Path, design: Design, group: str, runs: Mapping[str, Run
     curves = curve_figure({name: read_log(model_of(root, run.cell).log_path) for name, run in runs.items()})
     if curves is not None:
         write_bytes(folder / f"{group}_curves.png", png_bytes(curves))
-    for place, case in _worst_median_best(list(runs.values())[-1]).items():
+    for place, case in worst_median_best(list(runs.values())[-1].by_case("dice")).items():
         picture, classes = _picture(root, design, case, runs)
         write_bytes(folder / f"{group}_{place}.png", png_bytes(case_figure(picture, classes)))
-
-
-def _worst_median_best(run: Run) -> dict[str, str]:
-    ranked = sorted((dice, case) for case, dice in run.by_case("dice").items() if not math.isnan(dice))
-    places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
-    return {place: ranked[index][1] for place, index in places.items()} if ranked else {}
 
 
 def _picture(root: Path, design: Design, case: str, runs: Mapping[str, Run]) -> tuple[CasePicture, Mapping[str, int]]:

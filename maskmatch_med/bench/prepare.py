@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from maskmatch_med import service
 from maskmatch_med.bench.design import Design, LabelBudget
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.io.nifti import read_geometry
 from maskmatch_med.study import Study
 
 READY = "ready"
-UNJUDGED = 255
 
 
 def study_of(root: Path, labelled: LabelBudget) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskmatch_med.cli.learn import DeviceOption
+from maskmatch_med.cli.listed import names, numbers
 
 if TYPE_CHECKING:
     from maskmatch_med.evaluation.held_out import HeldOutCalibration
@@ -59,6 +60,9 @@ def predict(
     calibrated: Annotated[
         bool, typer.Option("--calibrated/--plain", help="Use the model's calibration.json where there is one.")
     ] = True,
+    keep_largest: Annotated[
+        str | None, typer.Option(help="Structures of which only the largest component stays, separated by commas.")
+    ] = None,
     splits: Annotated[Path | None, typer.Option(help="JSON with named parts; predict only one of them.")] = None,
     part: Annotated[str, typer.Option(help="The part of the splits to predict.")] = "test",
     only: Annotated[str | None, typer.Option(help="Names of the cases to predict, separated by commas.")] = None,
@@ -93,6 +97,7 @@ def predict(
         overlap=overlap,
         locate=locate,
         calibrated=calibrated,
+        keep_largest=names(keep_largest) or (),
         only=chosen,
         resume=resume,
         device=device,
@@ -181,16 +186,22 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for CSV, JSON and figure.")] = None,
     nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
     paper: Annotated[bool, typer.Option("--paper", help="Add distances in voxels as papers print them.")] = False,
+    label_names: Annotated[
+        str | None, typer.Option(help="Names of the structures 1, 2, …, where nothing declares them.")
+    ] = None,
 ) -> None:
     """Score segmentations: Dice, NSD, HD95, ASSD and volumes, by case and structure."""
     from maskmatch_med import service
     from maskmatch_med.cli.console import CONSOLE
 
-    options = service.EvaluateOptions(nsd_mm=nsd_mm, paper=paper)
+    given = names(label_names)
+    named = None if given is None else {name: value for value, name in enumerate(given, start=1)}
+    options = service.EvaluateOptions(nsd_mm=nsd_mm, paper=paper, label_names=named)
     evaluation = service.evaluate(predictions, references, options, out)
     CONSOLE.print(evaluation.as_table())
     if all(name == f"label {value}" for name, value in evaluation.classes.items()):
-        typer.echo(f"Structures are called by their values: {references} has no dataset.json that names them.")
+        typer.echo(f"Structures are called by their values: {references} has no dataset.json that names them, and")
+        typer.echo("--label-names was not given.")
     if out is not None:
         typer.echo(f"Scores written to {out}")
 
@@ -210,15 +221,3 @@ def report(
         request = service.ReportRequest(reference, images, nsd_mm, progress)
         page = service.report(path, out, request)
     typer.echo(f"Report: {page}")
-
-
-def numbers(text: str | None) -> tuple[float, ...] | None:
-    """What ``--scales`` says; None where it says nothing."""
-    from maskmatch_med.errors import InputError
-
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--scales needs numbers separated by commas, got {text!r}") from error

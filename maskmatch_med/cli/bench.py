@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from maskmatch_med.cli.apply import ScalesOption, numbers
+from maskmatch_med.cli.apply import ScalesOption
 from maskmatch_med.cli.learn import Preset, pairs
+from maskmatch_med.cli.listed import numbers
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from maskmatch_med.cli.learn import StudyPath
+from maskmatch_med.cli.listed import names
 from maskmatch_med.errors import InputError
 
 
@@ -81,7 +82,7 @@ def import_(
 
     options = service.ImportOptions(
         labels_dir=labels,
-        label_names=_names(label_names),
+        label_names=names(label_names),
         channels=_channels(channels),
         splits=splits,
         labelled=labelled,
@@ -169,7 +170,7 @@ def export(
         format=format_.value,
         accepted=accepted,
         model=model,
-        scans=_names(scans),
+        scans=names(scans),
         unjudged=unjudged.value,
         plane=slices.value if slices else None,
         author=_user(),
@@ -187,13 +188,9 @@ def _user() -> str:
         return ""
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def _channels(text: str | None) -> tuple[str, ...] | dict[str, str] | None:
     """Names ``a,b``, or patterns ``a=*_a.nii.gz,b=*_b.nii.gz``."""
-    parts = _names(text)
+    parts = names(text)
     if parts == ():
         raise InputError(
             f"--channels {text!r} names no channel; expected names a,b or patterns a=*_a.nii.gz,b=*_b.nii.gz"

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from maskmatch_med.data.preprocess import preprocess, preprocess_labels
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.planning.plan import PREPROCESSING_KEY, Plan
 from maskmatch_med.study import Case, FolderLock
 
-UNJUDGED = 255
 PREPROCESSING_VERSION = 2
 """Counted up with every change of the code that changes what is stored, so that older entries are made anew."""
 _EXACT_ENOUGH = 0.01

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.cache import CachedCase
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.methods import Batch
 
 Generator = np.random.Generator

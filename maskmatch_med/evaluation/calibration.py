@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation.figures import INK, PALETTE, dress, legend
-from maskmatch_med.evaluation.score import UNJUDGED
 from maskmatch_med.inference.region import surroundings
 from maskmatch_med.io import LabelMap, read_volume
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.volume import Array
 
 BINS = 15

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation.score import UNJUDGED
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.volume import Array, Geometry, Volume
 
 Labels = NDArray[np.uint8]

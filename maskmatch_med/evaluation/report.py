@@ -144,9 +144,9 @@ def render_report(data: ReportData) -> str:
     )
 
 
-def worst_median_best(evaluation: Evaluation) -> dict[str, str]:
-    """The cases of lowest, middle and highest mean Dice, by "worst", "median" and "best"; fewer where cases are few."""
-    ranked = sorted((v, case) for case, v in evaluation.case_dice().items() if not math.isnan(v))
+def worst_median_best(dice: Mapping[str, float]) -> dict[str, str]:
+    """The cases of lowest, middle and highest Dice, by "worst", "median" and "best"; fewer where cases are few."""
+    ranked = sorted((v, case) for case, v in dice.items() if not math.isnan(v))
     picked: dict[str, str] = {}
     for name, place in (("worst", 0), ("median", len(ranked) // 2), ("best", len(ranked) - 1)):
         if ranked and ranked[place][1] not in picked.values():

@@ -23,8 +23,8 @@ from maskmatch_med.evaluation.metrics import (
     surface_distances,
     volume_ml,
 )
+from maskmatch_med.io.labels import UNJUDGED
 
-UNJUDGED = 255
 Labels = NDArray[np.uint8]
 NAN = math.nan
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError, named
 from maskmatch_med.evaluation.results import FIGURE, OUTPUTS, Evaluation
-from maskmatch_med.evaluation.score import UNJUDGED, EvaluateOptions, Row, score_case
+from maskmatch_med.evaluation.score import EvaluateOptions, Row, score_case
 from maskmatch_med.io import LabelMap, MaskCode, read_labels
 from maskmatch_med.io.cases import LABEL_FOLDERS, files_in, without_label_ending
 from maskmatch_med.io.formats import strip_extension
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.io.rasters import is_raster
 
 _SIDE_PRODUCTS = ("_uncertainty", "_probabilities")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskmatch_med.evaluation.pictures import turned
-from maskmatch_med.evaluation.score import UNJUDGED
+from maskmatch_med.io.labels import UNJUDGED
 
 Pixels = NDArray[np.uint8]
 HEAT = "cividis"

@@ -15,8 +15,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.evaluation.score import UNJUDGED
 from maskmatch_med.inference.temperature import LEAST_PROBABILITY
+from maskmatch_med.io.labels import UNJUDGED
 
 LEAST, GREATEST = 0.05, 20.0
 """Temperatures that are looked at; a model that errs nowhere gets the least, one that knows nothing the greatest."""

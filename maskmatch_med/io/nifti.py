@@ -119,15 +119,6 @@ def axes(path: Path) -> tuple[int, ...]:
     return tuple(int(n) for n in _image(path).shape)
 
 
-def has_fourth_axis(path: Path) -> bool:
-    """Whether the file holds more than one volume along a fourth axis, from its header alone.
-
-    Raises:
-        InputError: the header cannot be used.
-    """
-    return header(path).frames > 1
-
-
 def write_segmentation(path: Path, labels: Array, geometry: Geometry) -> None:
     """Write a label map as NIfTI: uint8, the affine in sform and qform, the file whole or absent.
 

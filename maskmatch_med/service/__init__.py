@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         ScanEntry,
         StudyPage,
         browse,
-        is_study,
         label_history,
         make_demo_study,
         may_write,
@@ -66,12 +65,12 @@ if TYPE_CHECKING:
         restore_version,
         save_label,
         save_strokes,
-        save_strokes_over,
         start_from_prediction,
     )
     from maskmatch_med.service.learn import TrainRequest, open_study, plan_study, train
     from maskmatch_med.service.outlook import PresetOffer, TrainingOutlook, training_outlook
     from maskmatch_med.service.overlays import display_difference, display_uncertainty
+    from maskmatch_med.service.pages import is_study
     from maskmatch_med.service.public_data import GetRequest, Got, get_dataset
     from maskmatch_med.service.rank import next_to_label, rank_scans
     from maskmatch_med.service.reporting import ReportRequest, report
@@ -249,7 +248,6 @@ __all__ = [
     "save_idle_labels",
     "save_label",
     "save_strokes",
-    "save_strokes_over",
     "scan_history",
     "scan_shape",
     "score_models",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskmatch_med.errors import InputError, listed
-from maskmatch_med.inference import Prediction, PredictOptions, Predictor
+from maskmatch_med.inference import Prediction, PredictOptions, Predictor, keep_largest_component
 from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
 from maskmatch_med.io.atomic import atomic_path, write_text
 from maskmatch_med.nets import ModelFolder
@@ -51,6 +51,8 @@ class PredictRequest:
         locate: look at each scan coarsely first and predict only where structures can be.
         calibrated: scale probabilities and tell the expected Dice as the model's calibration.json says, if it has one
             for these scales, mirror images and overlap.
+        keep_largest: structures of which only the largest connected component stays; wrong for what may occur more than
+            once, such as lesions.
         only: names of the cases to predict; the others are left out.
         resume: leave out the cases whose segmentation, with the maps asked for, lies in the folder already and is newer
             than the model and the scan.
@@ -67,6 +69,7 @@ class PredictRequest:
     overlap: float | None = None
     locate: bool = False
     calibrated: bool = True
+    keep_largest: Sequence[str] = ()
     only: Sequence[str] | None = None
     resume: bool = False
     device: str = "auto"
@@ -95,8 +98,8 @@ def predict(
 
     Raises:
         StudyError: there is no finished model.
-        InputError: nothing was found, or some inputs cannot be read, do not fit the model or need more memory than
-            there is; the others are written.
+        InputError: nothing was found, a structure is unknown to the model, or some inputs cannot be read, do not fit
+            the model or need more memory than there is; the others are written.
     """
     request = request or PredictRequest()
     folder = model if isinstance(model, ModelFolder) else ModelFolder(Path(model))
@@ -107,6 +110,7 @@ def predict(
     for sentence in found.notes:
         request.notice(sentence)
     cases = selected_cases(found.cases, request.only)
+    values_of(request.keep_largest, plan)
     _refuse_to_overwrite(cases, Path(out), request)
     if request.resume:
         cases = _not_yet(cases, Path(out), folder, plan.classes, request)
@@ -123,6 +127,18 @@ def predict(
     if refused:
         raise _refusal(refused, len(written))
     return written
+
+
+def values_of(structures: Sequence[str], plan: Plan) -> list[int]:
+    """The values that a model gives to structures.
+
+    Raises:
+        InputError: a name is none of its structures'.
+    """
+    known = {name: value for name, value in plan.label_names.items() if value}
+    if unknown := [name for name in structures if name not in known]:
+        raise InputError(f"the model knows no structure {unknown[0]!r}, it has {', '.join(known)}")
+    return [known[name] for name in structures]
 
 
 def predict_options(request: PredictRequest, found_best: Mapping[str, Any]) -> PredictOptions:
@@ -177,7 +193,7 @@ def _predict_each(
     request: PredictRequest,
 ) -> tuple[list[Path], list[InputError]]:
     """Predict scan after scan; what is wrong with one does not keep the others from being predicted."""
-    plan = predictor.plan
+    plan, alone = predictor.plan, values_of(request.keep_largest, predictor.plan)
     written, refused, filled = list[Path](), list[InputError](), list[str]()
     counter = _Counter(cases, request.progress)
     with Writer() as writer:
@@ -187,10 +203,14 @@ def _predict_each(
             if isinstance(found, InputError):
                 refused.append(found)
             else:
-                row = {"case": case.name, **_volumes_ml(*found, plan), **_doubts(found[1], offsets), "seconds": seconds}
-                writer.submit(partial(_write_case, target, case, *found, plan.classes, row))
+                volume, prediction = found
+                if alone:
+                    prediction = replace(prediction, labels=keep_largest_component(prediction.labels, alone))
+                row = {"case": case.name, **_volumes_ml(volume, prediction, plan), **_doubts(prediction, offsets)}
+                row["seconds"] = seconds
+                writer.submit(partial(_write_case, target, case, volume, prediction, plan.classes, row))
                 written.append(target / f"{case.name}.nii.gz")
-                filled += [case.name] * (not found[0].is_finite)
+                filled += [case.name] * (not volume.is_finite)
             counter.begin(index)
     note_not_finite(filled, request.notice)
     return written, refused

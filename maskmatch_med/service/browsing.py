@@ -18,6 +18,7 @@ from maskmatch_med.io import nifti
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.service import reported
+from maskmatch_med.service.pages import is_study
 from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Case, ImportOptions, LabelVersion, Study, import_scans
 from maskmatch_med.study.importing import Progress
@@ -100,11 +101,6 @@ class StudyPage:
     def states(self) -> Counter[str]:
         """How many scans are in each state."""
         return Counter(scan.state for scan in self.scans)
-
-
-def is_study(root: Path) -> bool:
-    """Whether a folder holds a study."""
-    return (root / "dataset.json").is_file() and (root / "sources").is_dir()
 
 
 def may_write(root: Path) -> bool:

@@ -16,7 +16,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation.calibration import Calibration, calibrate_case
 from maskmatch_med.evaluation.calibration import calibrate as count_folder
 from maskmatch_med.evaluation.held_out import ConfidenceErrors, DiceAgreement, HeldOutCalibration, HeldOutDice
-from maskmatch_med.evaluation.score import UNJUDGED, mean_dice
+from maskmatch_med.evaluation.score import mean_dice
 from maskmatch_med.evaluation.scoring import Pairs, pair_files, pair_up
 from maskmatch_med.evaluation.temperature import drawn_voxels, fit_temperature
 from maskmatch_med.inference import Predictor
@@ -24,6 +24,7 @@ from maskmatch_med.inference.expected_dice import expected_dice
 from maskmatch_med.inference.region import surroundings
 from maskmatch_med.inference.temperature import tempered
 from maskmatch_med.io import CaseFiles, find_scans, write_segmentation
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.service.apply import PredictRequest, predict_options, selected_cases
 from maskmatch_med.service.devices import resolve_device

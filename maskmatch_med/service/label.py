@@ -93,18 +93,11 @@ def save_strokes(
         The new revision, which the next save goes on from.
 
     Raises:
-        ConflictError: another window has saved first; load its draft, or :func:`save_strokes_over` it.
+        ConflictError: another window has saved first; load its draft.
         InputError: shape or values do not fit the scan and the classes.
         StudyError: the disk is full or may not be written.
     """
     return _drafts(study).save(case, revision, labels, judged, author).revision
-
-
-def save_strokes_over(
-    study: StudyPath, case: str, labels: NDArray[np.uint8], judged: NDArray[np.bool_], author: str = ""
-) -> int:
-    """Keep one's own strokes in a conflict; those of the other become a version first. Gives the new revision."""
-    return _drafts(study, writes=True).save_over(case, labels, judged, author).revision
 
 
 def complete_slice(study: StudyPath, case: str, revision: int, axis: int, index: int, author: str = "") -> Draft:

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -48,6 +48,13 @@ class ScoredFolder:
     def name(self) -> str:
         """The model's name, where predictions lie as the study keeps them."""
         return self.folder.resolve().name
+
+    def scores(self, classes: Mapping[str, int]) -> Evaluation | None:
+        """Its scores, their classes with the values of ``classes``: models of one page may have numbered them apart."""
+        found = self.evaluation
+        if found is None or self.own is None:
+            return found
+        return replace(found, classes={name: value for name, value in classes.items() if name in found.classes})
 
     def calibration(self) -> Calibration | None:
         """How far the written probabilities can be trusted; None without them or without references."""
@@ -125,7 +132,7 @@ def pictures(scored: Sequence[ScoredFolder], images: ImageSource, classes: Mappi
     if not scored:
         return []
     main = next((part for part in reversed(scored) if part.evaluation is not None), scored[-1])
-    chosen = worst_median_best(main.evaluation) if main.evaluation is not None else _by_volume(main)
+    chosen = worst_median_best(main.evaluation.case_dice()) if main.evaluation is not None else _by_volume(main)
     found = []
     for word, case in chosen.items():
         image = images.read(case)

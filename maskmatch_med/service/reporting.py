@@ -171,9 +171,9 @@ def _with_results(
     data: ReportData, scored: list[ScoredFolder], study: Study | None, request: ReportRequest
 ) -> ReportData:
     """The report with what the scored folders add to it."""
-    evaluations = {part.name: part.evaluation for part in scored if part.evaluation is not None}
-    calibrations = {part.name: found for part in scored if (found := part.calibration()) is not None}
     classes = reported.classes_of(scored, study)
+    evaluations = {part.name: scores for part in scored if (scores := part.scores(classes)) is not None}
+    calibrations = {part.name: found for part in scored if (found := part.calibration()) is not None}
     images = reported.ImageSource(study, request.images, request.reference)
     return replace(
         data,

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.cache import CachedCase
 from maskmatch_med.data.sampling import cut, cut_image
 from maskmatch_med.io.atomic import atomic_path, write_text
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.methods import Objective
 from maskmatch_med.views import SpatialDraw, apply_spatial
 

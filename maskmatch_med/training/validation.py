@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.cache import CachedCase
 from maskmatch_med.inference import PredictOptions, Predictor
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.planning.plan import Plan
 
 

@@ -41,8 +41,9 @@ def test_options_of_the_help_exist(run):
         "import": "--labels --label-names --channels --splits --labelled --group --link "
         "--resample --frames --magnitude --skip-broken",
         "train": "--method --preset --minutes --iterations --seed --device --name --config --set --from --resume",
-        "predict": "--out --scales --mirror --uncertainty --probabilities --overlap --splits --part --device",
-        "evaluate": "--out --nsd-mm --paper",
+        "predict": "--out --scales --mirror --uncertainty --probabilities --overlap --splits --part --device "
+        "--keep-largest",
+        "evaluate": "--out --nsd-mm --paper --label-names",
         "check": "--html --repair",
         "report": "--out --reference --images --nsd-mm",
         "export": "--format",
@@ -264,6 +265,9 @@ def test_predict_and_evaluate(run, places):
     outcome = run("evaluate", out, plain)
     assert "label 1" in outcome.out
     assert "has no dataset.json that names them" in outcome.out
+    outcome = run("evaluate", out, plain, "--label-names", "liver,spleen,kidney,aorta")
+    assert "spleen" in outcome.out
+    assert "label 1" not in outcome.out
 
 
 def test_doctor_times_the_engines(run):

@@ -14,7 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from maskmatch_med.inference import Predictor
+from maskmatch_med.inference import Predictor, keep_largest_component
+from maskmatch_med.planning import Plan
 
 
 def rows_of(out):
@@ -211,3 +212,20 @@ def test_labels_that_no_prediction_wrote_are_not_replaced(run, places):
     assert (out / f"{name}.nii.gz").read_bytes() == b"painted by hand"
     assert (out / f"{name}_uncertainty.nii.gz").read_bytes() == b"of another program"
     assert len(list(out.iterdir())) == 2
+
+
+def test_the_largest_component_alone_stays_where_asked_for(run, places):
+    name = sorted(places.scans.iterdir())[0].name.removesuffix(".nii.gz").removesuffix("_0000")
+    assert run("predict", places.model, places.scans, "-o", places.tmp / "all", "--only", name).code == 0
+    structure = next(n for n, v in Plan.load(places.model / "plan.json").label_names.items() if v == 1)
+    asked = ("--only", name, "--keep-largest", structure)
+    assert run("predict", places.model, places.scans, "-o", places.tmp / "one", *asked).code == 0
+    every, kept = (np.asarray(nib.load(places.tmp / out / f"{name}.nii.gz").dataobj) for out in ("all", "one"))
+    np.testing.assert_array_equal(kept, keep_largest_component(every, [1]))
+    with (places.tmp / "one" / "summary.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    voxel_ml = np.prod(nib.load(places.tmp / "one" / f"{name}.nii.gz").header.get_zooms()) / 1000
+    assert float(row[f"{structure}_ml"]) == pytest.approx((kept == 1).sum() * voxel_ml, abs=1e-4)
+    outcome = run("predict", places.model, places.scans, "-o", places.tmp / "none", "--keep-largest", "lung")
+    assert outcome.code != 0
+    assert "knows no structure 'lung'" in outcome.err

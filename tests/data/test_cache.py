@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from maskmatch_med.data import cache as cache_module
-from maskmatch_med.data.cache import UNJUDGED, _narrow, cache_cases
+from maskmatch_med.data.cache import _narrow, cache_cases
 from maskmatch_med.data.preprocess import preprocess, preprocess_labels
 from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import write_map
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import FolderLock, Study
 

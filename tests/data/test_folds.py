@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.cache import CachedCase
 from maskmatch_med.data.folds import hold_out
+from maskmatch_med.io.labels import UNJUDGED
 
 
 def scan(name: str, group: str | None = None, partial: bool = False) -> CachedCase:

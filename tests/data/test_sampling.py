@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.cache import CachedCase
 from maskmatch_med.data.sampling import PatchSampler, Prefetcher, SamplingOptions, cut
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.views import source_shape
 
 

@@ -221,8 +221,12 @@ def test_models_scored_on_other_structures_are_refused():
 
 
 def test_worst_median_and_best_are_told_apart():
-    assert worst_median_best(evaluation((1, 3, 0, 2, 4))) == {"worst": "case_4", "median": "case_3", "best": "case_2"}
-    assert worst_median_best(evaluation((1,))) == {"worst": "case_0"}
+    assert worst_median_best(evaluation((1, 3, 0, 2, 4)).case_dice()) == {
+        "worst": "case_4",
+        "median": "case_3",
+        "best": "case_2",
+    }
+    assert worst_median_best(evaluation((1,)).case_dice()) == {"worst": "case_0"}
 
 
 def test_curves_need_a_number_to_plot():

@@ -222,3 +222,13 @@ def test_predictions_are_scored_by_the_names_of_classes_that_were_reordered(tiny
     }
     page = words(report(folder, tmp_path / "page.html"))
     assert "1.000 mean Dice" in page
+
+
+def test_models_that_numbered_their_classes_apart_share_a_page(tiny_study: Path, tmp_path: Path):
+    add_model(tiny_study, "before")
+    predictions(tiny_study / "labelsTr", tiny_study / "predictions" / "before", shift=0)
+    service.define_labels(tiny_study, service.label_definitions(tiny_study)[::-1])
+    add_model(tiny_study, "after")
+    predictions(tiny_study / "labelsTr", tiny_study / "predictions" / "after", shift=0)
+    page = words(report(tiny_study, tmp_path / "page.html"))
+    assert page.count("1.000 mean Dice") == 2

@@ -13,7 +13,7 @@ import pytest
 from maskmatch_med import service
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import ConflictError, InputError
-from maskmatch_med.study import Study
+from maskmatch_med.study import Drafts, Study
 
 
 @pytest.fixture
@@ -47,8 +47,10 @@ def test_paint_a_part_save_and_find_it_in_the_study(tiny_study, unlabelled):
     np.testing.assert_array_equal(written, np.where(judged, labels, 255))
     assert service.save_label(tiny_study, name) is None
     assert service.complete_slice(tiny_study, name, revision, 2, 2).complete_slices(2) == [2]
-    kept = service.save_strokes_over(tiny_study, name, labels * 0, judged)
-    assert service.complete_scan(tiny_study, name, kept, "eve").complete
+    kept = Drafts(Study.open(tiny_study)).save_over(
+        service.open_draft(tiny_study, name).case, labels * 0, judged, "eve"
+    )
+    assert service.complete_scan(tiny_study, name, kept.revision, "eve").complete
     assert not (np.asarray(nib.load(tiny_study / "labelsTr" / f"{name}.nii.gz").dataobj)).any()
 
 

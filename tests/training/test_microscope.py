@@ -11,8 +11,9 @@ import torch
 
 from maskmatch_med import service
 from maskmatch_med.config import TrainConfig
-from maskmatch_med.data.cache import UNJUDGED, CachedCase
+from maskmatch_med.data.cache import CachedCase
 from maskmatch_med.errors import StudyError
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.methods import Objective, parse_recipe
 from maskmatch_med.nets import build_network
 from maskmatch_med.planning import Plan
