@@ -1,4 +1,4 @@
-"""Which studies this server shows; nothing else on the disk can be reached through it."""
+"""Which studies this server shows. Scans, masks and references may be added from other folders, by their paths."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from maskmatch_med.bench.cell import cell_folder, check_scored, read_result
 from maskmatch_med.bench.design import FILE, LOCK, Cell, Design
 from maskmatch_med.bench.prepare import prepare_study
 from maskmatch_med.bench.summary import write_results, write_tables
-from maskmatch_med.errors import MaskMatchError, TrainingError
+from maskmatch_med.errors import MaskMatchError, TrainingError, listed
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.study import FolderLock
 
@@ -111,9 +111,15 @@ def run_bench(root: Path, design: Design, request: BenchRequest | None = None) -
         failed = _run_cells(root, design, request)
         table = write_results(root, design)
     if failed:
-        logs = ", ".join(str(cell_folder(root, cell) / "log.txt") for cell in failed[:3])
-        raise TrainingError(f"{len(failed)} cells of the benchmark failed; see {logs}; run it again to repeat them")
+        told = listed([f"{cell.key}: {_last_line(cell_folder(root, cell) / 'log.txt')}" for cell in failed])
+        raise TrainingError(f"{len(failed)} cells of the benchmark failed; run it again to repeat them:\n{told}")
     return table
+
+
+def _last_line(log: Path) -> str:
+    """What a cell said last, and where all of it stands."""
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return f"{lines[-1].strip() if lines else 'it said nothing'} (all in {log})"
 
 
 def _run_cells(root: Path, design: Design, request: BenchRequest) -> list[Cell]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from maskmatch_med.errors import MaskMatchError
@@ -166,8 +167,9 @@ def make_demo_study(root: Path, progress: Progress | None = None) -> Path:
     """
     if not is_study(root):
         options = PhantomOptions(test=0)
-        data = write_phantom(root.parent / f".{root.name}.source", options)
-        import_scans(data, root, ImportOptions(splits=data / "splits.json", labelled=options.labelled), progress)
+        with TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as scratch:
+            data = write_phantom(Path(scratch) / root.name, options)
+            import_scans(data, root, ImportOptions(splits=data / "splits.json", labelled=options.labelled), progress)
     return root
 
 

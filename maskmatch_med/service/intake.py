@@ -76,19 +76,19 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
     options = options or ImportOptions()
     result = Intake(refused=_unreadable_files(source))
     try:
-        cases = list(detect(source, options.labels_dir, options.channels).cases)
+        found = detect(source, options.labels_dir, options.channels)
     except MaskMatchError as error:
         if not result.refused:
             result.refused.append(Refusal(source.name, _without_folder(str(error), source)))
         return result
-    within = [case for case in cases if _lies_in(source, case, with_label=options.labels_dir is None)]
+    within = [case for case in found.cases if found.layout == "folder" or _lies_in(source, case)]
     result.refused += [
         Refusal(case.name, "dataset.json lists files of it that lie elsewhere; add the folder that they lie in")
-        for case in cases
+        for case in found.cases
         if case not in within
     ]
     fresh = _without_copies(within, root, result)
-    if len(fresh) == len(cases):
+    if len(fresh) == len(found.cases):
         try:
             _import(source, root, options, result, progress)
             return result
@@ -132,13 +132,13 @@ def _unreadable_files(source: Path) -> list[Refusal]:
     return found
 
 
-def _lies_in(source: Path, case: FoundCase, *, with_label: bool) -> bool:
+def _lies_in(source: Path, case: FoundCase) -> bool:
     """Whether a scan's files lie where its source does: what is dropped must not name other files of this computer.
 
     Links, which a drop cannot bring, are not followed: a folder of the user's own may consist of them.
     """
     folder = os.path.normpath((source if source.is_dir() else source.parent).absolute())
-    files = [*case.files, *([case.label] if case.label and with_label else [])]
+    files = [*case.files, *([case.label] if case.label else [])]
     return all(Path(os.path.normpath(path.absolute())).is_relative_to(folder) for path in files)
 
 

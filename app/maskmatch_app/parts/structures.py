@@ -59,7 +59,7 @@ def _question(root: Path) -> None:
 
 def _define(root: Path, definitions: list[service.LabelDefinition], *, remove_used: bool) -> None:
     try:
-        service.define_labels(root, definitions, remove_used=remove_used)
+        service.define_labels(root, definitions, state.author(), remove_used=remove_used)
     except LabelsInUseError as error:
         state.ask_removal((str(error), definitions))
     except (MaskMatchError, OSError) as error:
