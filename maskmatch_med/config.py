@@ -71,9 +71,9 @@ class PseudoLabelConfig(_Section):
     scales: tuple[float, ...] = (0.8, 0.9, 1.0)
     """At which the teacher looks. The authors' code has 0.7, 1 and 1.5; finer ones than 1 see less of what surrounds a
     structure, and find it worse (docs/results.md)."""
-    scale_mode: Literal["window", "resize"] = "window"
-    """``window``: a window of the training size is cut at each scale, so 0.7 sees more context and 1.5 more detail at
-    equal cost. ``resize``: the same patch is resized, as the reference code does."""
+    scale_mode: Literal["resize", "window"] = "resize"
+    """``resize``: the same patch is resized, as the reference code does. ``window``: a window of the training size is
+    cut at each scale, so 0.7 sees more context and 1.5 more detail; it taught less (docs/results.md) and costs more."""
     mirror_scales: bool = True
     """Whether each scale but 1 is asked about a mirror image, another axis for each, where the plan mirrors at all.
     Where the gate keeps such a scale out, its mirror image at scale 1 takes its place."""

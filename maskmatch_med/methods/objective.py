@@ -13,10 +13,11 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.methods.pseudo_labels import (
     Network,
     PseudoLabels,
+    asked_together,
     average_scales,
     axis_factors,
-    mirrored,
-    resized_probabilities,
+    patch_probabilities,
+    resized_patch,
     weighed_by_certainty,
     window_probabilities,
 )
@@ -248,29 +249,22 @@ class Objective:
     def _members(
         self, teacher: Network, source: Tensor, draw: SpatialDraw, looks: Mapping[float, float]
     ) -> dict[float, tuple[Tensor, Tensor]]:
-        """By scale, what the teacher says at the scale that it looks at, and where that has a value.
-
-        Windows are of one size, so that all pass the teacher together; resized patches are not.
-        """
-        factors = {scale: axis_factors(look, self.plan.scaled_axes) for scale, look in looks.items()}
-        mirrors = {scale: [axis + 2 for axis in self.mirrored_axes(scale)] for scale in looks}
+        """By scale, what the teacher says at the scale that it looks at, and where that has a value."""
         if not looks:
             return {}
-        if self.config.pseudo_labels.scale_mode == "resize":
-            weak, divisor = apply_spatial(source, draw, self.plan.patch_vox), self.plan.network.divisor
-            return {
-                scale: resized_probabilities(mirrored(teacher, dims), weak, factors[scale], divisor)
-                for scale, dims in mirrors.items()
-            }
-        windows = [
-            apply_spatial(source, draw.zoomed(factors[scale]), self.plan.patch_vox).flip(dims)
-            for scale, dims in mirrors.items()
-        ]
-        logits = torch.split(teacher(torch.cat(windows)), len(source))
-        return {
-            scale: window_probabilities(one.flip(dims), factors[scale])
-            for (scale, dims), one in zip(mirrors.items(), logits, strict=True)
-        }
+        patch, resizes = self.plan.patch_vox, self.config.pseudo_labels.scale_mode == "resize"
+        factors = {scale: axis_factors(look, self.plan.scaled_axes) for scale, look in looks.items()}
+        mirrors = {scale: [axis + 2 for axis in self.mirrored_axes(scale)] for scale in looks}
+        if resizes:
+            weak, divisor = apply_spatial(source, draw, patch), self.plan.network.divisor
+            images = {scale: resized_patch(weak, factors[scale], divisor) for scale in looks}
+        else:
+            images = {scale: apply_spatial(source, draw.zoomed(factors[scale]), patch) for scale in looks}
+        logits = asked_together(teacher, {scale: image.flip(mirrors[scale]) for scale, image in images.items()})
+        answers = {scale: logits[scale].flip(mirrors[scale]) for scale in looks}
+        if resizes:
+            return {scale: patch_probabilities(one, factors[scale], patch) for scale, one in answers.items()}
+        return {scale: window_probabilities(one, factors[scale]) for scale, one in answers.items()}
 
     def mirrored_axes(self, scale: float) -> tuple[int, ...]:
         """Along which axes a scale's image is mirrored: none at scale 1, the plan's axes in turn at the others."""

@@ -56,9 +56,16 @@ def axis_factors(scale: float, scaled_axes: Sequence[bool]) -> tuple[float, ...]
     return tuple(scale if scaled else 1.0 for scaled in scaled_axes)
 
 
-def mirrored(network: Network, dims: list[int]) -> Network:
-    """The network asked about the mirror image along some dimensions of its batch, its answer mirrored back."""
-    return lambda image: network(image.flip(dims)).flip(dims) if dims else network(image)
+def asked_together(network: Network, images: Mapping[float, Tensor]) -> dict[float, Tensor]:
+    """What the network says of one batch a scale, all of one length; those of one shape pass it together."""
+    by_shape: dict[torch.Size, list[float]] = {}
+    for scale, image in images.items():
+        by_shape.setdefault(image.shape, []).append(scale)
+    found: dict[float, Tensor] = {}
+    for (length, *_), scales in by_shape.items():
+        logits = network(torch.cat([images[scale] for scale in scales]))
+        found |= dict(zip(scales, torch.split(logits, length), strict=True))
+    return found
 
 
 @torch.no_grad()
@@ -88,24 +95,39 @@ def window_probabilities(logits: Tensor, factors: Sequence[float]) -> tuple[Tens
 
 
 @torch.no_grad()
-def resized_probabilities(
-    network: Network, weak: Tensor, factors: Sequence[float], divisor: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """[fork] Predict the resized patch, padded to the network's stride and never stretched, and resize back.
+def resized_patch(weak: Tensor, factors: Sequence[float], divisor: Sequence[int]) -> Tensor:
+    """[fork] The patch (B, C, *patch) at one scale, padded with 0 to the network's stride and never stretched."""
+    size = _resized(weak.shape[2:], factors)
+    small = functional.interpolate(weak, size=size, mode=_mode(size), align_corners=False)
+    pads = [[0, -n % d] for n, d in zip(size, divisor, strict=True)]
+    return functional.pad(small, [p for pair in reversed(pads) for p in pair])
+
+
+@torch.no_grad()
+def patch_probabilities(logits: Tensor, factors: Sequence[float], patch: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Bring what the network says of the resized patch at one scale back to the patch's grid.
+
+    Args:
+        logits: (B, K, *padded), as the network answers :func:`resized_patch`.
+        factors: of the scale, one an axis.
+        patch: voxels of the patch.
 
     Returns:
         Probabilities (B, K, *patch) and all-true validity (1, 1, *patch).
     """
-    shape = weak.shape[2:]
-    size = [max(1, round(n * f)) for n, f in zip(shape, factors, strict=True)]
-    mode = "bilinear" if len(shape) == 2 else "trilinear"
-    small = functional.interpolate(weak, size=size, mode=mode, align_corners=False)
-    pads = [[0, -n % d] for n, d in zip(size, divisor, strict=True)]
-    logits = network(functional.pad(small, [p for pair in reversed(pads) for p in pair])).float()
+    size = _resized(patch, factors)
     for axis, n in enumerate(size, start=2):
         logits = logits.narrow(axis, 0, n)
-    logits = functional.interpolate(logits, size=tuple(shape), mode=mode, align_corners=False)
-    return torch.softmax(logits, 1), torch.ones(1, 1, *shape, dtype=torch.bool, device=weak.device)
+    logits = functional.interpolate(logits.float(), size=tuple(patch), mode=_mode(size), align_corners=False)
+    return torch.softmax(logits, 1), torch.ones(1, 1, *patch, dtype=torch.bool, device=logits.device)
+
+
+def _resized(patch: Sequence[int], factors: Sequence[float]) -> list[int]:
+    return [max(1, round(n * f)) for n, f in zip(patch, factors, strict=True)]
+
+
+def _mode(size: Sequence[int]) -> str:
+    return "bilinear" if len(size) == 2 else "trilinear"
 
 
 def average_scales(members: Mapping[float, tuple[Tensor, Tensor]], weights: Mapping[float, float]) -> Tensor:

@@ -564,9 +564,9 @@ def test_measuring_scores_a_perfect_teacher_with_one(dims: int, stage: Callable[
 def test_source_crops_hold_what_the_views_need(dims: int, stage: Callable[..., Stage]) -> None:
     zoom = {"spatial.zoom": (0.9, 1.1)}
     assert stage("fixmatch", dims).objective(**zoom).source_vox == (18,) * dims
-    assert stage("maskmatch", dims).objective(**zoom).source_vox == (26,) * dims
-    resize = zoom | {"pseudo_labels.scale_mode": "resize"}
-    assert stage("maskmatch", dims).objective(**resize).source_vox == (18,) * dims
+    assert stage("maskmatch", dims).objective(**zoom).source_vox == (18,) * dims
+    windows = zoom | {"pseudo_labels.scale_mode": "window"}
+    assert stage("maskmatch", dims).objective(**windows).source_vox == (26,) * dims
 
 
 @pytest.mark.parametrize(

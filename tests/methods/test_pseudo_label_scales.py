@@ -14,7 +14,13 @@ from scipy.ndimage import zoom
 from torch import Tensor, nn
 
 from maskmatch_med.methods import PseudoLabels, average_scales, confident_cross_entropy
-from maskmatch_med.methods.pseudo_labels import axis_factors, mirrored, resized_probabilities, window_probabilities
+from maskmatch_med.methods.pseudo_labels import (
+    asked_together,
+    axis_factors,
+    patch_probabilities,
+    resized_patch,
+    window_probabilities,
+)
 from maskmatch_med.views import CutMixDraw, SpatialDraw, apply_spatial
 
 SLOPE = 0.3
@@ -105,6 +111,12 @@ def test_the_finer_scale_covers_two_thirds_of_the_patch() -> None:
     expected = np.zeros((16, 10), bool)
     expected[3:13, 2:8] = True
     np.testing.assert_array_equal(inside[0, 0].numpy(), expected)
+
+
+def resized_probabilities(
+    network: nn.Module, weak: Tensor, factors: tuple[float, ...], divisor: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    return patch_probabilities(network(resized_patch(weak, factors, divisor)), factors, weak.shape[2:])
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (12, 20), (16, 12, 8)])
@@ -199,17 +211,12 @@ def test_mixed_targets_take_the_same_box(shape: tuple[int, ...]) -> None:
         assert torch.equal(found, probabilities[(giver, slice(None), *voxel)])
 
 
-@pytest.mark.parametrize("axes", [(), (0,), (1, 2)])
-def test_a_mirrored_question_has_its_answer_mirrored_back(axes: tuple[int, ...]) -> None:
-    """A network that reads places off the image is right however it is held; one that counts along an axis is not."""
-    image, dims = positions(2, (5, 6, 4)), [axis + 2 for axis in axes]
-    places = Places()
-    torch.testing.assert_close(mirrored(places, dims)(image), places(image))
-    asked = places.seen[0].numpy()
-    np.testing.assert_array_equal(asked, np.flip(image.numpy(), dims))
-
-    def counting(x: Tensor) -> Tensor:
-        return torch.arange(x[0, 0].numel(), dtype=torch.float32).view(1, 1, *x.shape[2:]).expand(len(x), 1, -1, -1, -1)
-
-    found = mirrored(counting, dims)(image)[0, 0].numpy()
-    np.testing.assert_array_equal(found, np.flip(np.arange(120.0).reshape(5, 6, 4), axes))
+def test_batches_of_one_shape_pass_together_and_come_back_to_their_scale() -> None:
+    images = {0.8: torch.rand(2, 1, 8, 4), 0.9: torch.rand(2, 1, 8, 8), 1.0: torch.rand(2, 1, 8, 8)}
+    network = Places()
+    found = asked_together(network, images)
+    assert sorted(len(seen) for seen in network.seen) == [2, 4]
+    assert sorted(found) == [0.8, 0.9, 1.0]
+    for scale, image in images.items():
+        torch.testing.assert_close(found[scale], Places()(image))
+    assert asked_together(network, {}) == {}
