@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from maskmatch_med.bench.design import Cell, LabelBudget, Variant
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.statistics import paired_difference
 from maskmatch_med.bench.summary import cases_csv
+from maskmatch_med.cli.learn import pairs
 from maskmatch_med.cli.listed import numbers
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.data.cache import cache_cases
@@ -75,6 +76,7 @@ class Comparison:
         scans: score on the first so many of ``test``; on all where None.
         nsd_mm: tolerance of the surface Dice.
         scales: that our predictions average over; those of the preset where None.
+        plan: values of our plan to replace.
     """
 
     data: str
@@ -85,6 +87,7 @@ class Comparison:
     scans: int | None = None
     nsd_mm: float = 1.0
     scales: tuple[float, ...] | None = None
+    plan: dict[str, str] = field(default_factory=dict)
 
     def keep(self, root: Path) -> None:
         """Write it to its folder, or refuse to mix it with another.
@@ -154,7 +157,7 @@ def prepare(root: Path, what: Comparison) -> tuple[Study, Plan]:
     if not (path / "plan.json").exists():
         options = service.ImportOptions(splits=Path(what.splits), labelled=what.labelled, link=True)
         service.import_scans(Path(what.data), path, options)
-        service.plan_study(path, device="cpu")
+        service.plan_study(path, device="cpu", settings=what.plan)
     study, plan = Study.open(path), Plan.load(path / "plan.json")
     if plan.spatial_dims != 3:
         raise InputError(f"{what.data} holds 2D images; this compares with nnU-Net's 3d_fullres")
@@ -304,12 +307,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--nsd-mm", type=float, default=1.0, help="tolerance of the surface Dice")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", cores)))
     add_scales(parser)
+    parser.add_argument("--plan", action="append", metavar="KEY=VALUE", help="a value of our plan")
     args = parser.parse_args(words)
     torch.set_num_threads(args.threads)
     data, splits, root = (str(path.expanduser().resolve()) for path in (args.data, args.splits, args.out))
     told = (data, splits, args.labelled, args.minutes, args.seed, args.scans, args.nsd_mm)
     try:
-        what = Comparison(*told, scales=numbers(args.scales))
+        what = Comparison(*told, scales=numbers(args.scales), plan=pairs(args.plan))
         what.keep(Path(root))
         with FolderLock(Path(root) / "lock", "comparing with nnU-Net").held(timeout_s=0):
             table = compare(Path(root), what, Peer(args.python, Path(root) / "nnunet", args.threads), args.small)

@@ -44,9 +44,13 @@ def what(phantom_source: Path) -> Comparison:
 @pytest.fixture
 def tiny_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans are those of a very small network."""
-    settings = {"patch_vox": "[16, 16, 16]", "network.features": "[4, 8, 8]"}
+    small = {"patch_vox": "[16, 16, 16]", "network.features": "[4, 8, 8]"}
     plan_study = nnunet.service.plan_study
-    monkeypatch.setattr(nnunet.service, "plan_study", lambda path, device: plan_study(path, "quick", device, settings))
+    monkeypatch.setattr(
+        nnunet.service,
+        "plan_study",
+        lambda path, device, settings: plan_study(path, "quick", device, small | settings),
+    )
 
 
 @pytest.fixture

@@ -62,6 +62,13 @@ def test_hippocampus_on_a_processor_is_small_and_fast() -> None:
     assert plan.training_memory_gib < 1.5
 
 
+@pytest.mark.parametrize(("preset", "batch"), [("quick", 2), ("balanced", 4), ("best", 4)])
+def test_small_patches_of_many_scans_make_a_larger_batch(preset: Any, batch: int) -> None:
+    many = HIPPOCAMPUS.model_copy(update={"scans": HIPPOCAMPUS.scans * (160 // len(HIPPOCAMPUS.scans))})
+    assert make_plan(many, preset=preset).batch_size == batch
+    assert make_plan(HIPPOCAMPUS, preset=preset).batch_size == 2, "a few scans have no more to show"
+
+
 def test_left_atrium_and_presets_grow() -> None:
     study = study_of((96, 71, 44), (1.25, 1.25, 1.25))
     balanced = make_plan(study)
