@@ -36,7 +36,7 @@ from maskmatch_med import views
 from maskmatch_med.data.cache import cache_cases
 from maskmatch_med.data.sampling import cut, cut_image
 from maskmatch_med.methods import Objective, PseudoLabels, average_scales, confident_cross_entropy, parse_recipe
-from maskmatch_med.methods.pseudo_labels import axis_factors, window_probabilities
+from maskmatch_med.methods.pseudo_labels import axis_factors, patch_probabilities, resized_patch
 from maskmatch_med.nets import build_network
 from maskmatch_med.phantom import LABEL_NAMES, make_phantom
 from maskmatch_med.training.checkpoint import Checkpoint
@@ -164,23 +164,23 @@ print(f"mask patches of {cell} pixels; ρ = {config.masking.ratio} is what train
 # %% [markdown]
 # ## 4. Multi-scale pseudo-labels
 #
-# The teacher looks at windows of the training size at the scales r = 0.7, 1 and 1.5: more context, the patch itself,
-# finer detail. Each answer goes back to the grid of w and they are averaged where they have a value (1_r; the window of
-# 1.5 covers the middle alone), those that the gate lets in (a_r):
+# The teacher looks at the patch resized by r = 0.7, 1 and 1.5, padded to the network's stride: structures are smaller
+# or larger than those that it was trained on, and its receptive field spans more of the patch or less. Each answer goes
+# back to the grid of w, and those that the gate lets in (a_r) are averaged:
 #
-#     p = Σ_r a_r 1_r p_r / Σ_r a_r 1_r        ŷ = argmax p        c = max p
+#     p = Σ_r a_r p_r / Σ_r a_r        ŷ = argmax p        c = max p
 
 # %%
 scales = objective.scales
 
 
 def members_of(teacher, name):
-    """p_r and 1_r of every scale, and the windows that the teacher saw."""
-    source, seen, members = source_of(name), {}, {}
+    """p_r of every scale and where it has a value (everywhere), and what the teacher saw."""
+    patch, seen, members = views.apply_spatial(source_of(name), straight, plan.patch_vox), {}, {}
     for scale in scales:
         factors = axis_factors(scale, plan.scaled_axes)
-        seen[scale] = views.apply_spatial(source, straight.zoomed(factors), plan.patch_vox)
-        members[scale] = window_probabilities(teacher(seen[scale]), factors)
+        seen[scale] = resized_patch(patch, factors, plan.network.divisor)
+        members[scale] = patch_probabilities(teacher(seen[scale]), factors, plan.patch_vox)
     return members, seen
 
 
@@ -199,7 +199,7 @@ for column, scale in enumerate(scales):
     probabilities, inside = members[scale]
     confidence, labels = probabilities[0].max(0)
     shown = torch.where(inside[0, 0], labels, 255)
-    show(grid[0, column], seen[scale][0, 0], title=f"window at scale {scale:g}")
+    show(grid[0, column], seen[scale][0, 0], title=f"patch at scale {scale:g}")
     show(grid[1, column], weak[0, 0], shown, title=f"argmax p_r, r = {scale:g}")
     show(
         grid[2, column],

@@ -17,7 +17,9 @@ import pydicom
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.dicom.decoding import decoded_in_child, needs_a_library
 from maskmatch_med.io.dicom.frames import BROKEN
+from maskmatch_med.io.dicom.source import DicomFile
 from maskmatch_med.io.labels import LabelMap
 from maskmatch_med.io.segments import Segment, Segmentation, hex_colour, merged, numbered
 from maskmatch_med.volume import Array, Geometry
@@ -68,8 +70,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
     try:
         _guard_size(dataset, path)
         stack = _Stack.of(dataset, path)
-        frames = np.asarray(dataset.pixel_array)
-        frames = frames.reshape(-1, *frames.shape[-2:])
+        frames = _frames(dataset, path)
         if len(frames) != len(stack.slices):
             raise InputError(f"{path} holds {len(frames)} frames and describes {len(stack.slices)}; export it anew")
         labels = _labels(dataset, frames, stack, path)
@@ -80,6 +81,15 @@ def read_dicom_seg(path: Path) -> Segmentation:
     except BROKEN as error:
         raise InputError(f"cannot read the segmentation {path} ({_reason(error)}); export it anew") from error
     return Segmentation(labels, background_outside=True)
+
+
+def _frames(dataset: Any, path: Path) -> Array:
+    """(frames, rows, columns) stored numbers."""
+    if needs_a_library(dataset):
+        count, samples = int(dataset.get("NumberOfFrames", 1) or 1), int(dataset.Rows) * int(dataset.Columns)
+        return decoded_in_child(DicomFile(path), range(count), samples)
+    frames = np.asarray(dataset.pixel_array)
+    return frames.reshape(-1, *frames.shape[-2:])
 
 
 @dataclass(frozen=True, eq=False)

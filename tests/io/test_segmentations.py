@@ -13,10 +13,11 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pack_bits
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import write_segmentation
+from maskmatch_med.io.guard import GUARD
 from maskmatch_med.io.segmentations import read_segmentation, referenced_series, segments_of
 from maskmatch_med.volume import Geometry
 
@@ -185,6 +186,26 @@ def test_dicom_segmentations(tmp_path, kind):
         (2, "Lesion", "#ff0000"),
     ]
     assert referenced_series(path) == "1.2.3.4"
+
+
+@pytest.mark.parametrize("kind", ["FRACTIONAL", "LABELMAP"])
+def test_compressed_dicom_segmentations_are_decoded_where_a_crash_costs_nothing(tmp_path, kind, monkeypatch):
+    plain = read_segmentation(_write_dicom_seg(tmp_path / "a.dcm", {"Liver": LIVER, "Lesion": LESION}, kind))
+    packed = pydicom.dcmread(tmp_path / "a.dcm")
+    packed.compress(JPEGLSLossless, generate_instance_uid=False)
+    packed.save_as(tmp_path / "b.dcm")
+    asked = []
+    run = GUARD.run
+    monkeypatch.setattr(GUARD, "run", lambda call, *told, **more: asked.append(call) or run(call, *told, **more))
+    found = read_segmentation(tmp_path / "b.dcm")
+    np.testing.assert_array_equal(found.labels.array, plain.labels.array)
+    assert asked == ["maskmatch_med.io.dicom.decoding:decode_in_child"]
+    whole = bytearray((tmp_path / "b.dcm").read_bytes())
+    start = whole.index(b"\xff\xd8\xff") + 2
+    whole[start : start + 8] = bytes(8)
+    (tmp_path / "c.dcm").write_bytes(whole)
+    with pytest.raises(InputError, match=r"c\.dcm"):
+        read_segmentation(tmp_path / "c.dcm")
 
 
 def test_a_dicom_segmentation_without_its_empty_slices_lies_where_its_frames_lie(tmp_path):

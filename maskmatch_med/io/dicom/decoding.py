@@ -47,13 +47,26 @@ def stored_pixels(file: DicomFile, header: Dataset, frames: Sequence[Frame]) -> 
         InputError: the decoder refused the file, crashed, or needed more time or memory than it may.
     """
     indices = [max(frame.index, 0) for frame in frames]
-    if header.file_meta.TransferSyntaxUID not in _DECODED_BY_LIBRARIES:
+    if not needs_a_library(header):
         return _decoded(file, indices)
     columns, rows = frames[0].plane.shape
-    value_bytes = len(frames) * columns * rows * frames[0].coding.samples * _BYTES_A_SAMPLE
-    limits = Limits.of(file.path.stat().st_size, value_bytes)
+    return decoded_in_child(file, indices, columns * rows * frames[0].coding.samples)
+
+
+def needs_a_library(header: Dataset) -> bool:
+    """Whether the pixels are decoded by a library written in C or C++."""
+    return header.file_meta.get("TransferSyntaxUID") in _DECODED_BY_LIBRARIES
+
+
+def decoded_in_child(file: DicomFile, indices: Sequence[int], samples: int) -> Array:
+    """Some frames of a file, each of so many numbers, stacked along a first axis.
+
+    Raises:
+        InputError: the decoder refused the file, crashed, or needed more time or memory than it may.
+    """
+    limits = Limits.of(file.path.stat().st_size, len(indices) * samples * _BYTES_A_SAMPLE)
     _, values = GUARD.run(
-        "maskmatch_med.io.dicom.decoding:decode_in_child", file.path, limits, member=file.member, indices=indices
+        "maskmatch_med.io.dicom.decoding:decode_in_child", file.path, limits, member=file.member, indices=list(indices)
     )
     return np.empty(0) if values is None else values
 
