@@ -28,6 +28,7 @@ from maskmatch_med.evaluation.overview import look_at
 from maskmatch_med.io import read_labels, read_volume
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.phantom import PhantomOptions, write_phantom
+from maskmatch_med.progress import Progress
 from maskmatch_med.service import (
     ImportOptions,
     PredictRequest,
@@ -45,8 +46,6 @@ from maskmatch_med.training import Report, read_log
 
 METHODS = ("supervised", "maskmatch")
 SURFACE_TOLERANCE_MM = 4.0
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from maskmatch_med import service
 from maskmatch_med.bench.design import Design, LabelBudget
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.io.nifti import read_geometry
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import Study
 
 READY = "ready"
@@ -22,7 +22,7 @@ def study_of(root: Path, labelled: LabelBudget) -> Path:
     return root / "studies" / str(labelled)
 
 
-def prepare_study(root: Path, design: Design, labelled: LabelBudget, progress: Callable[[int, int, str], None]) -> Path:
+def prepare_study(root: Path, design: Design, labelled: LabelBudget, progress: Progress) -> Path:
     """Make the study of one label count; one that a kill left half made is finished, a ready one left as it is.
 
     Raises:

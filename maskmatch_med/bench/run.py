@@ -18,15 +18,11 @@ from maskmatch_med.bench.design import FILE, LOCK, Cell, Design
 from maskmatch_med.bench.prepare import prepare_study
 from maskmatch_med.bench.summary import write_results, write_tables
 from maskmatch_med.errors import MaskMatchError, TrainingError, listed
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.study import FolderLock
 
 _POLL_S = 0.2
-Progress = Callable[[int, int, str], None]
-
-
-def _silent(done: int, total: int, name: str) -> None:
-    """Show nothing."""
 
 
 @dataclass
@@ -42,7 +38,7 @@ class BenchRequest:
 
     devices: Sequence[str] = ("auto",)
     workers: int = 1
-    progress: Progress = _silent
+    progress: Progress = silent
     say: Callable[[str], None] = lambda sentence: None
 
 

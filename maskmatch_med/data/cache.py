@@ -24,6 +24,7 @@ from maskmatch_med.data.preprocess import preprocess, preprocess_labels
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.planning.plan import PREPROCESSING_KEY, Plan
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import Case, FolderLock
 
 PREPROCESSING_VERSION = 2
@@ -64,9 +65,7 @@ class CachedCase:
         return bool(self.voxels) and not bool((self.labels == UNJUDGED).any())
 
 
-def cache_cases(
-    cases: Sequence[Case], plan: Plan, root: Path, progress: Callable[[int, int, str], None] | None = None
-) -> list[CachedCase]:
+def cache_cases(cases: Sequence[Case], plan: Plan, root: Path, progress: Progress | None = None) -> list[CachedCase]:
     """Bring every case into the cache and open it.
 
     Args:
@@ -109,7 +108,7 @@ def _forget_old_plans(root: Path, current: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _tell_waiting(progress: Callable[[int, int, str], None], done: int, total: int, holder: str) -> None:
+def _tell_waiting(progress: Progress, done: int, total: int, holder: str) -> None:
     progress(done, total, f"waiting: {holder}")
 
 

@@ -22,9 +22,8 @@ from urllib.request import HTTPSHandler, Request, build_opener
 import certifi
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.progress import Progress
 
-Progress = Callable[[int, int, str], None]
-"""Told (bytes done, bytes in all or 0, what is being done)."""
 WAITS_S = (1.0, 2.0, 4.0, 8.0)
 """How long to wait before each further try that brought nothing new."""
 _SILENCE_S = 60.0

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskmatch_med.datasets.decathlon import Dataset
-from maskmatch_med.datasets.download import WAITS_S, Progress, Remote, download, md5_of
+from maskmatch_med.datasets.download import WAITS_S, Remote, download, md5_of
 from maskmatch_med.datasets.parts import write_splits
 from maskmatch_med.datasets.unpack import unpack
 from maskmatch_med.errors import DiskFullError, InputError
 from maskmatch_med.io.atomic import write_text
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import FolderLock
 
 ORIGIN = "ORIGIN.txt"

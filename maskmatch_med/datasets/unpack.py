@@ -7,8 +7,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from maskmatch_med.datasets.download import Progress
 from maskmatch_med.errors import DiskFullError, InputError
+from maskmatch_med.progress import Progress
 
 _PART = re.compile(r'[^<>:"\\|?*\x00-\x1f]{1,200}')
 _SPARE_BYTES = 1 << 26

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.evaluation.figures import GRID, INK, PALETTE, dress
 from maskmatch_med.io import nifti
 from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import Case, Study
 from maskmatch_med.volume import Shape3
 
@@ -87,7 +88,7 @@ class Overview:
         return rows
 
 
-def look_at(study: Study, progress: Callable[[int, int, str], None] | None = None) -> Overview:
+def look_at(study: Study, progress: Progress | None = None) -> Overview:
     """Read the headers of a study's scans and its labels; one label in memory at a time."""
     rows, unreadable, names = [], [], study.folder.names()
     for done, name in enumerate(names):

@@ -18,6 +18,7 @@ from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, w
 from maskmatch_med.io.atomic import atomic_path, write_text
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
 from maskmatch_med.service.odd_scans import note_not_finite, note_two_positions
@@ -28,12 +29,6 @@ from maskmatch_med.volume import Volume
 if TYPE_CHECKING:
     from maskmatch_med.evaluation.conformal import DiceOffsets
     from maskmatch_med.evaluation.held_out import HeldOutCalibration
-
-Progress = Callable[[int, int, str], None]
-
-
-def _silent(done: int, total: int, name: str) -> None:
-    """Show nothing."""
 
 
 @dataclass
@@ -74,7 +69,7 @@ class PredictRequest:
     resume: bool = False
     device: str = "auto"
     engine: str = "auto"
-    progress: Progress = _silent
+    progress: Progress = silent
     notice: Callable[[str], None] = lambda sentence: None
 
 

@@ -18,11 +18,11 @@ from maskmatch_med.evaluation.pictures import PALETTE
 from maskmatch_med.io import nifti
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.phantom import PhantomOptions, write_phantom
+from maskmatch_med.progress import Progress
 from maskmatch_med.service import reported
 from maskmatch_med.service.pages import is_study
 from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Case, ImportOptions, LabelVersion, Study, import_scans
-from maskmatch_med.study.importing import Progress
 from maskmatch_med.training.card import was_too_short
 from maskmatch_med.volume import Shape3
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from maskmatch_med.evaluation.check_page import Gallery, check_page
 from maskmatch_med.io.atomic import write_text
+from maskmatch_med.progress import Progress
 from maskmatch_med.service.pages import refuse_as_page
 from maskmatch_med.study import Finding, Study
 from maskmatch_med.study import check_study as check_files
 
 
-def check_study(
-    root: Path | str, progress: Callable[[int, int, str], None] | None = None, page: Path | None = None
-) -> list[Finding]:
+def check_study(root: Path | str, progress: Progress | None = None, page: Path | None = None) -> list[Finding]:
     """Read every scan and label of a study and list what is wrong, errors first. Nothing in the study is written.
 
     Args:

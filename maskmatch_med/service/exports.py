@@ -19,6 +19,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.io.atomic import atomic_path
 from maskmatch_med.io.sinks import FolderSink, Sink, ZipSink
 from maskmatch_med.nets import ModelFolder
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.display import cache_of
 from maskmatch_med.service.export_notes import readme
 from maskmatch_med.service.label import predicted_labels
@@ -42,16 +43,11 @@ from maskmatch_med.study.exporting import (
 from maskmatch_med.study.verdicts import verdict_on
 
 ExportFormat = Literal["nifti", "nnunet", "png", "tables", "model"]
-Progress = Callable[[int, int, str], None]
 _FORMATS = ("nifti", "nnunet", "png", "tables", "model")
 _KEPT_S = 24 * 3600.0
 _KEY, _ZIP = re.compile(r"[0-9a-f]{24}"), re.compile(r"[\w.-]+\.zip", re.ASCII)
 _MODEL_FILES = ("weights.safetensors", "plan.json", "metrics.json", "calibration.json", "MODEL_CARD.md")
 """What leaves with a model beside its settings; its ``labels.json`` names scans and stays."""
-
-
-def _silent(done: int, total: int, name: str) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class Download:
 
 
 def export_study(
-    study: Study | Path | str, out: Path | str, order: ExportOrder | None = None, progress: Progress = _silent
+    study: Study | Path | str, out: Path | str, order: ExportOrder | None = None, progress: Progress = silent
 ) -> list[Path]:
     """Write an export to a new folder, with a README, the names of the labels and where each file comes from.
 
@@ -124,7 +120,7 @@ def export_study(
     return [target / name for name in sink.names]
 
 
-def prepare_download(study: Study | Path | str, order: ExportOrder, progress: Progress = _silent) -> Download:
+def prepare_download(study: Study | Path | str, order: ExportOrder, progress: Progress = silent) -> Download:
     """Write an export as a zip that the server can hand out; one that is there already is not written again.
 
     Zips older than a day are removed.

@@ -16,8 +16,8 @@ from maskmatch_med.errors import InputError, MaskMatchError, StudyError
 from maskmatch_med.io.atomic import copy_file
 from maskmatch_med.io.formats import is_readable, unreadable
 from maskmatch_med.jobs import JobQueue
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import ImportOptions, Study, import_scans
-from maskmatch_med.study.importing import Progress
 from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.pairing import FoundCase
 from maskmatch_med.study.removal import remove_scan as take_out

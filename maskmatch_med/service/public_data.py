@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskmatch_med.datasets import Dataset, Fetched, fetch, find_dataset
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import ImportOptions, ImportSummary, import_scans
-from maskmatch_med.study.importing import Progress
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.progress import Progress
 from maskmatch_med.ranking import Candidate, Ranked, Strategy, rank
 from maskmatch_med.service.observed import Looking, prediction_facts, scan_facts
 from maskmatch_med.service.predictions import Predictions
@@ -18,7 +18,6 @@ _PATIENCE_S = 1.5
 """How long somebody waits for the next scan while those that nobody has looked at are looked at."""
 _BY_FEATURES = {"diversity", "mix"}
 Features = NDArray[np.float64]
-Progress = Callable[[int, int, str], None]
 
 
 def rank_scans(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from maskmatch_med.evaluation.overview import look_at
 from maskmatch_med.evaluation.scoring import Pairs, evaluate_pairs, pair_up, predicted_files
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service import reported
 from maskmatch_med.service.pages import is_study, refuse_as_page
 from maskmatch_med.service.reported import ScoredFolder
@@ -25,10 +26,6 @@ _NOT_CALIBRATED = NextStep(
     "predictions, and references. Write them, then make the report of those predictions:",
     "maskmatch predict MODEL SCANS -o OUT --probabilities\nmaskmatch report OUT --reference REFERENCES",
 )
-
-
-def _silent(done: int, total: int, name: str) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class ReportRequest:
     reference: Path | None = None
     images: Path | None = None
     nsd_mm: float = 1.0
-    progress: Callable[[int, int, str], None] = _silent
+    progress: Progress = silent
 
 
 def report(path: Path | str, out: Path | None = None, request: ReportRequest | None = None) -> Path:

@@ -8,7 +8,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,18 +20,14 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import ClassSummary, EvaluateOptions, Evaluation, Row, score_case
 from maskmatch_med.evaluation.scoring import Pairs, pair_up
 from maskmatch_med.io import LabelMap, nifti
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.display import cache_of
 from maskmatch_med.service.label import classes_of_model, predicted_labels
 from maskmatch_med.service.tallies import Tallies, naming, prediction_of, stamp, structures_of
 from maskmatch_med.study import Case, Study
 from maskmatch_med.training.learnt import labels_seen, read_learnt
 
-Progress = Callable[[int, int, str], None]
 _REPORT = "report.html"
-
-
-def _silent(done: int, total: int, name: str) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ def predicting_models(study: Study | Path | str) -> list[str]:
 
 
 def score_models(
-    study: Study | Path | str, references: Path | None = None, progress: Progress = _silent
+    study: Study | Path | str, references: Path | None = None, progress: Progress = silent
 ) -> list[ModelScores]:
     """Score each model's predictions on scans whose labels it has not learnt from.
 
@@ -213,7 +209,7 @@ def differences(scores: Sequence[ModelScores]) -> list[Difference]:
     return found
 
 
-def metrics_table(study: Study | Path | str, references: Path | None = None, progress: Progress = _silent) -> str:
+def metrics_table(study: Study | Path | str, references: Path | None = None, progress: Progress = silent) -> str:
     """The scores of :func:`score_models` as CSV; distances of pictures are in pixels."""
     opened = _opened(study)
     pictures = {case.name for case in opened.cases() if case.is_raster}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,19 +12,15 @@ from typing import Any, Literal
 import numpy as np
 
 from maskmatch_med.io import nifti
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.display import cache_of
 from maskmatch_med.service.label import predicted_labels
 from maskmatch_med.service.tallies import Tallies, naming, prediction_of, stamp, structures_of
 from maskmatch_med.study import Case, Study
 from maskmatch_med.study.checking.outliers import outliers
 
-Progress = Callable[[int, int, str], None]
 _FAR = 1.5
 """The smallest factor to the median at which a volume is called an outlier."""
-
-
-def _silent(done: int, total: int, name: str) -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class ScanVolume:
     outlier: bool = False
 
 
-def volumes(study: Study | Path | str, model: str | None = None, progress: Progress = _silent) -> list[ScanVolume]:
+def volumes(study: Study | Path | str, model: str | None = None, progress: Progress = silent) -> list[ScanVolume]:
     """The volume of each structure in each scan, from the labels of now or from the predictions of a model.
 
     What was counted before is not read again. Outliers are found among scans judged in full, by the rule of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from maskmatch_med.errors import InputError, StudyError, listed
 from maskmatch_med.io import MaskCode, nifti, read_volume
 from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.io.segmentations import segments_of
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import versions
 from maskmatch_med.study.admission import SourceInfo, check_name
 from maskmatch_med.study.classes import with_names_of_people
@@ -33,9 +33,6 @@ from maskmatch_med.study.sources import (
 from maskmatch_med.study.study import Study
 from maskmatch_med.study.versions import Authorship
 from maskmatch_med.volume import Volume
-
-Progress = Callable[[int, int, str], None]
-"""Told (steps done, steps in all, what is being done)."""
 
 
 @dataclass(frozen=True)

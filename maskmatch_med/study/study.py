@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from maskmatch_med.errors import InputError, StudyError
 from maskmatch_med.io import LabelMap, nifti
 from maskmatch_med.io.labels import UNJUDGED, as_uint8
 from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.progress import Progress
 from maskmatch_med.study import admission, versions
 from maskmatch_med.study.admission import SourceInfo
 from maskmatch_med.study.alignment import refuse_unknown_values
@@ -312,7 +313,7 @@ class Study:
             save_record(self.folder.sidecar(name), record.model_copy(update=changes))
 
     @contextmanager
-    def editing(self, progress: Callable[[int, int, str], None] | None = None) -> Iterator[None]:
+    def editing(self, progress: Progress | None = None) -> Iterator[None]:
         """Hold the study's lock; at the end labelsTr, dataset.json and the catalogue follow what was written.
 
         Blocks may be nested; many changes in one block are made visible once.

@@ -7,7 +7,7 @@ noticed and becomes a new version of the history.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.io import LabelMap, nifti, read_labels, write_segmentation
 from maskmatch_med.io.atomic import copy_file, write_text
 from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.progress import Progress
 from maskmatch_med.study.alignment import on_grid, refuse_unknown_values
 from maskmatch_med.study.records import LabelVersion, file_sha256
 from maskmatch_med.study.settings import (
@@ -81,7 +82,7 @@ class LabelView:
         listed = content.get("dataset")
         return not isinstance(listed, dict) or set(listed) != set(entries) & set(self.cases)
 
-    def refresh(self, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
+    def refresh(self, progress: Progress | None = None) -> list[str]:
         """Adopt labels changed by other programs, then write what differs from the history. Needs the study's lock.
 
         What the view remembers is written last, so that a process that dies before leaves a view known to be stale.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskmatch_med.errors import InputError, NewerError, StudyError
 from maskmatch_med.io import LabelMap
+from maskmatch_med.progress import Progress
 from maskmatch_med.study.case import Case
 from maskmatch_med.study.checking.cohort import cohort_findings
 from maskmatch_med.study.checking.files import study_findings
@@ -20,9 +21,7 @@ Look = Callable[[Case, Volume, LabelMap | None], None]
 """Sees each readable scan, with its label where that fits, while it is in memory."""
 
 
-def check_study(
-    root: Path, progress: Callable[[int, int, str], None] | None = None, look: Look | None = None
-) -> list[Finding]:
+def check_study(root: Path, progress: Progress | None = None, look: Look | None = None) -> list[Finding]:
     """Read every scan and label of a study and list what is wrong, errors first. Nothing is written.
 
     Args:
