@@ -79,16 +79,10 @@ def predict(
     from maskmatch_med import service
     from maskmatch_med.cli.console import ProgressBar
 
-    chosen = None if only is None else [name.strip() for name in only.split(",")]
-    if splits is not None:
-        named = service.names_in_splits(splits, part)
-        chosen = named if chosen is None else [name for name in chosen if name in named]
-    if unlabelled is not None:
-        without = service.unlabelled_names(unlabelled)
-        chosen = without if chosen is None else [name for name in chosen if name in without]
-        if not chosen:
-            typer.echo(f"Every scan has a complete label in {unlabelled}; there is nothing to predict")
-            return
+    chosen = _chosen(only, splits, part, unlabelled)
+    if unlabelled is not None and not chosen:
+        typer.echo(f"Every scan has a complete label in {unlabelled}; there is nothing to predict")
+        return
     request = service.PredictRequest(
         scales=numbers(scales),
         mirror=mirror,
@@ -108,6 +102,16 @@ def predict(
         written = service.predict(model, inputs, out, request)
     typer.echo(f"{len(written)} segmentation{'s' * (len(written) != 1)} written to {out}")
     typer.echo(f"Next, where there are labels to compare with: maskmatch evaluate {quote(str(out))} LABELS")
+
+
+def _chosen(only: str | None, splits: Path | None, part: str, unlabelled: Path | None) -> list[str] | None:
+    """The cases that all of the options name; None where none is given."""
+    from maskmatch_med import service
+
+    given = [] if only is None else [[name.strip() for name in only.split(",")]]
+    given += [] if splits is None else [service.names_in_splits(splits, part)]
+    given += [] if unlabelled is None else [service.unlabelled_names(unlabelled)]
+    return [name for name in given[0] if all(name in others for others in given)] if given else None
 
 
 def calibrate(

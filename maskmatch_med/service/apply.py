@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskmatch_med.errors import InputError, listed
-from maskmatch_med.inference import Prediction, PredictOptions, Predictor, keep_largest_component
-from maskmatch_med.io import CaseFiles, find_scans, write_map, write_mask_png, write_segmentation
-from maskmatch_med.io.atomic import atomic_path, write_text
+from maskmatch_med.inference import PredictOptions, Predictor, keep_largest_component
+from maskmatch_med.io import CaseFiles, find_scans
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.progress import Progress, silent
@@ -23,8 +20,8 @@ from maskmatch_med.service.devices import resolve_device
 from maskmatch_med.service.engines import open_engine
 from maskmatch_med.service.odd_scans import note_not_finite, note_two_positions
 from maskmatch_med.service.pipeline import Writer, predict_in_turn
+from maskmatch_med.service.writing import SUMMARY, doubts, maps_beside, summary_rows, volumes_ml, write_case
 from maskmatch_med.study.records import file_sha256
-from maskmatch_med.volume import Volume
 
 if TYPE_CHECKING:
     from maskmatch_med.evaluation.conformal import DiceOffsets
@@ -201,9 +198,9 @@ def _predict_each(
                 volume, prediction = found
                 if alone:
                     prediction = replace(prediction, labels=keep_largest_component(prediction.labels, alone))
-                row = {"case": case.name, **_volumes_ml(volume, prediction, plan), **_doubts(prediction, offsets)}
+                row = {"case": case.name, **volumes_ml(volume, prediction, plan), **doubts(prediction, offsets)}
                 row["seconds"] = seconds
-                writer.submit(partial(_write_case, target, case, volume, prediction, plan.classes, row))
+                writer.submit(partial(write_case, target, case, volume, prediction, plan.classes, row))
                 written.append(target / f"{case.name}.nii.gz")
                 filled += [case.name] * (not volume.is_finite)
             counter.begin(index)
@@ -247,7 +244,7 @@ def _refusal(refused: Sequence[InputError], written: int) -> InputError:
 def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path, request: PredictRequest) -> None:
     """Predictions are named like their scans, so they must not land where scans or other people's files lie."""
     sources = {path.resolve() for case in cases for path in case.channels}
-    predicted_before = (out / "summary.csv").is_file()
+    predicted_before = (out / SUMMARY).is_file()
     for case in cases:
         segmentation = out / f"{case.name}.nii.gz"
         for target in (segmentation, out / f"{case.name}.png"):
@@ -260,11 +257,11 @@ def _refuse_to_overwrite(cases: Sequence[CaseFiles], out: Path, request: Predict
                 )
         if (
             not segmentation.is_file()
-            and (found := _maps(out, case.name))
+            and (found := maps_beside(out, case.name))
             and (request.uncertainty or request.probabilities)
         ):
             raise InputError(f"{found[0]} was not written beside a segmentation; choose another -o or move it away")
-    path = out / "summary.csv"
+    path = out / SUMMARY
     if path.is_file() and not path.read_bytes().startswith(b"case"):
         raise InputError(f"{path} is not a summary of predictions; choose another -o or move it away")
 
@@ -273,7 +270,7 @@ def _not_yet(
     cases: Sequence[CaseFiles], out: Path, folder: ModelFolder, classes: int, request: PredictRequest
 ) -> list[CaseFiles]:
     """The cases that an interrupted prediction with this model has left: a case's row is written after its files."""
-    trained, listed_there = folder.weights_path.stat().st_mtime, {row["case"] for row in _summary(out)}
+    trained, listed_there = folder.weights_path.stat().st_mtime, {row["case"] for row in summary_rows(out)}
     maps = ["_uncertainty"] * request.uncertainty
     maps += [f"_probabilities_{label:02d}" for label in range(classes)] * request.probabilities
 
@@ -304,76 +301,6 @@ def selected_cases(cases: Sequence[CaseFiles], only: Sequence[str] | None) -> li
     if missing := [name for name in only if name not in by_name]:
         raise InputError(f"no scan for {', '.join(missing[:5])} ({len(missing)} of {len(only)}) among the inputs")
     return [by_name[name] for name in only]
-
-
-def _write_case(
-    target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int, row: Mapping[str, Any]
-) -> None:
-    """Write one scan's row of the summary when what it tells of is there."""
-    if not (target / "summary.csv").is_file():  # from here on what lies there is known as predictions
-        write_text(target / "summary.csv", "case\n")
-    _write_prediction(target, case, volume, prediction, classes)
-    _write_summary(target, row)
-
-
-def _write_prediction(target: Path, case: CaseFiles, volume: Volume, prediction: Prediction, classes: int) -> None:
-    path = target / f"{case.name}.nii.gz"
-    if path.is_file():
-        for stale in _maps(target, case.name):
-            stale.unlink()
-    write_segmentation(path, prediction.labels, volume.geometry)
-    if case.is_raster:
-        write_mask_png(target / f"{case.name}.png", prediction.labels, classes=classes)
-    if prediction.uncertainty is not None:
-        write_map(target / f"{case.name}_uncertainty.nii.gz", prediction.uncertainty, volume.geometry)
-    if prediction.probabilities is not None:
-        for label, probability in enumerate(prediction.probabilities):
-            write_map(target / f"{case.name}_probabilities_{label:02d}.nii.gz", probability, volume.geometry)
-
-
-def _maps(target: Path, name: str) -> list[Path]:
-    """The maps beside a segmentation, which an earlier prediction may have left."""
-    probabilities = target.glob(f"{escape(name)}_probabilities_[0-9][0-9].nii.gz")
-    return [path for path in (target / f"{name}_uncertainty.nii.gz", *probabilities) if path.is_file()]
-
-
-def _volumes_ml(volume: Volume, prediction: Prediction, plan: Plan) -> dict[str, float]:
-    voxel_ml = volume.geometry.voxel_mm3 / 1000
-    structures = {label: value for label, value in plan.label_names.items() if value}
-    return {f"{k}_ml": round(int((prediction.labels == v).sum()) * voxel_ml, 4) for k, v in structures.items()}
-
-
-def _doubts(prediction: Prediction, offsets: DiceOffsets | None) -> dict[str, float]:
-    """What the model says of its own certainty, of what was measured."""
-    row = {}
-    if prediction.uncertainty is not None:
-        row["mean_uncertainty"] = round(float(prediction.uncertainty.mean()), 5)
-    if prediction.expected_dice is not None:
-        row["dice_expected"] = round(prediction.expected_dice, 4)
-        if offsets is not None:
-            low, middle, high = offsets.around(prediction.expected_dice)
-            row |= {"dice_expected": round(middle, 4), "dice_low": round(low, 4), "dice_high": round(high, 4)}
-    return row
-
-
-def _summary(target: Path) -> list[Mapping[str, Any]]:
-    """The rows of ``summary.csv`` whose segmentations still lie beside it."""
-    path = target / "summary.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row.get("case") and None not in row]
-    return [row for row in rows if (target / f"{row['case']}.nii.gz").is_file()]
-
-
-def _write_summary(target: Path, new: Mapping[str, Any]) -> None:
-    """Write ``summary.csv``: this row after those that it has, as far as their segmentations are still there."""
-    path, kept = target / "summary.csv", [row for row in _summary(target) if row["case"] != new["case"]]
-    everything = [*kept, new]
-    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(key for row in everything for key in row)))
-        writer.writeheader()
-        writer.writerows(everything)
 
 
 def names_in_splits(path: Path, part: str, *, first: int | None = None, last: int | None = None) -> list[str]:

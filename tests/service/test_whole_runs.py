@@ -21,7 +21,7 @@ from maskmatch_med.io import CaseFiles
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.phantom import PhantomOptions, write_phantom
 from maskmatch_med.planning import Plan
-from maskmatch_med.service.apply import _write_prediction
+from maskmatch_med.service.writing import write_segmented
 from maskmatch_med.study import ImportOptions, Study
 from maskmatch_med.training import read_log
 from maskmatch_med.volume import Geometry, Volume
@@ -197,7 +197,7 @@ def test_the_mask_picture_of_many_classes_keeps_their_numbers(tmp_path):
     labels[1] = 1
     case = CaseFiles("a", (tmp_path / "a.png",), True)
     volume = Volume(np.zeros((3, 4, 3, 1), np.float32), geometry)
-    _write_prediction(tmp_path, case, volume, Prediction(labels), 3)
+    write_segmented(tmp_path, case, volume, Prediction(labels), 3)
     with Image.open(tmp_path / "a.png") as mask:
         np.testing.assert_array_equal(np.asarray(mask), labels[:, :, 0].T)
 
