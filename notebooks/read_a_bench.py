@@ -159,8 +159,8 @@ for axes, (count, values) in zip(grid[0], differences.items(), strict=True):
 # look at the score of each as well. p is not corrected: of twenty comparisons without any difference one is expected
 # below 0.05.
 #
-# Both intervals above hold 0, and both differences are a hundredth of a Dice point. Where an interval leaves 0 out and p
-# does not follow, where a difference is too small to matter, or where there is one seed, take it for no result.
+# Both intervals above hold 0, and both differences are a hundredth of a Dice point. Where an interval leaves 0 out and
+# p does not follow, where a difference is too small to matter, or where there is one seed, take it for no result.
 #
 # ## 5. Learning curves: more labels, more iterations
 #
