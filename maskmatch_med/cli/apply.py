@@ -204,8 +204,7 @@ def evaluate(
     evaluation = service.evaluate(predictions, references, options, out)
     CONSOLE.print(evaluation.as_table())
     if all(name == f"label {value}" for name, value in evaluation.classes.items()):
-        typer.echo(f"Structures are called by their values: {references} has no dataset.json that names them, and")
-        typer.echo("--label-names was not given.")
+        typer.echo(f"Structures are called by their values: {references} does not name them; --label-names does.")
     if out is not None:
         typer.echo(f"Scores written to {out}")
 

@@ -202,8 +202,8 @@ def _rounded(patch: Floats, divisor: tuple[int, ...], *, up: bool) -> tuple[int,
 def _batch_size(allowance: Allowance, patch_voxels: int, fingerprint: Fingerprint) -> int:
     """The allowance's batch, or as often that as patches fit into its voxels, up to 5 % of all and the most it allows.
 
-    [ours] Four small patches taught more than two in as many steps and in as much time (docs/results.md), but in the
-    few minutes of ``quick``, where steps count.
+    [ours] Four small patches taught more than two in as many steps, and in as much time (docs/results.md). In the few
+    minutes of ``quick`` that was not tried, and steps count.
     """
     by_memory = allowance.batch * (allowance.patch_voxels // patch_voxels)
     by_data = round(_LARGEST_SHARE * fingerprint.voxels / patch_voxels)

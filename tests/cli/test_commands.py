@@ -264,7 +264,7 @@ def test_predict_and_evaluate(run, places):
     plain = shutil.copytree(places.source / "labelsTr", places.tmp / "plain")
     outcome = run("evaluate", out, plain)
     assert "label 1" in outcome.out
-    assert "has no dataset.json that names them" in outcome.out
+    assert "does not name them; --label-names does" in outcome.out
     outcome = run("evaluate", out, plain, "--label-names", "liver,spleen,kidney,aorta")
     assert "spleen" in outcome.out
     assert "label 1" not in outcome.out
