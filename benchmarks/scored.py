@@ -27,7 +27,7 @@ def peer_environment() -> dict[str, str]:
 
 
 def add_scales(parser: argparse.ArgumentParser) -> None:
-    """The option ``--scales`` of what predicts with our models, for :func:`maskmatch_med.cli.apply.numbers` to read."""
+    """The option ``--scales`` of what predicts with our models; :func:`maskmatch_med.cli.listed.numbers` reads it."""
     told = "that our predictions average over, separated by commas; those of the preset by default"
     parser.add_argument("--scales", help=told)
 

@@ -114,7 +114,8 @@ def run_bench(root: Path, design: Design, request: BenchRequest | None = None) -
 
 def _last_line(log: Path) -> str:
     """What a cell said last, and where all of it stands."""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
     return f"{lines[-1].strip() if lines else 'it said nothing'} (all in {log})"
 
 

@@ -42,7 +42,7 @@ def read(path: Path, options: ReadOptions) -> StoredScan:
         InputError: as :func:`header`, too large for this machine, complex without the option ``magnitude``, or
             several numbers a voxel of which nothing says what they are.
     """
-    found, promise = _stated(path, options.channels if options.channels != _COLOURS[0] else None)
+    found, promise = _stated(path, options.channels)
     if found.dtype.startswith("complex") and not options.magnitude:
         raise InputError(f"{path} holds complex values; save their magnitude, or read that with --magnitude")
     frames = options.choose(path, found.frames)

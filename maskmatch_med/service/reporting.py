@@ -143,19 +143,19 @@ def _scored(folders: list[Path], study: Study | None, request: ReportRequest) ->
     """Score what has a reference; keep the rest with their volumes alone."""
     found: list[ScoredFolder] = []
     for folder in folders:
-        pairs = _pairs(folder, study, request.reference)
+        own = own_structures(folder)
+        pairs = _pairs(folder, own, study, request.reference)
         if pairs is None:
-            found.append(ScoredFolder(folder, predicted_files(folder), None, None, own_structures(folder)))
+            found.append(ScoredFolder(folder, predicted_files(folder), None, None, own))
             continue
         request.progress(0, len(pairs.predictions), f"scoring {folder.name}")
         scores = evaluate_pairs(pairs, EvaluateOptions(nsd_mm=request.nsd_mm))
-        found.append(ScoredFolder(folder, pairs.predictions, pairs, scores, own_structures(folder)))
+        found.append(ScoredFolder(folder, pairs.predictions, pairs, scores, own))
     return found
 
 
-def _pairs(folder: Path, study: Study | None, reference: Path | None) -> Pairs | None:
+def _pairs(folder: Path, own: Mapping[str, int] | None, study: Study | None, reference: Path | None) -> Pairs | None:
     """Predictions with a reference: those asked for must fit, those of the study are taken where there are any."""
-    own = own_structures(folder)
     if reference is not None:
         return pair_up(folder, reference, own, leave_out_others=study is not None)
     labelled = {case.name for case in study.labelled_cases()} if study else set()
