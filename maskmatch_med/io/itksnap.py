@@ -44,6 +44,23 @@ def read_description(path: Path) -> tuple[Segment, ...] | None:
     return numbered(segments, path)
 
 
+def description(segments: Sequence[Segment]) -> str:
+    """The text of a label description, which ITK-SNAP imports beside a label map and import here reads back.
+
+    A line is a value, its red, green, blue and opacity, whether it and its surface are shown, and its name.
+
+    Args:
+        segments: the classes without the background; one without a colour is white.
+    """
+    lines = ["# Label description of ITK-SNAP: value, red, green, blue, opacity, shown, surface shown, name"]
+    lines.append('    0    0    0    0  0  0  0  "Clear Label"')
+    for one in segments:
+        red, green, blue = bytes.fromhex((one.colour or "#ffffff").lstrip("#"))
+        name = one.name.replace('"', "'")
+        lines.append(f'  {one.value:>3}  {red:>3}  {green:>3}  {blue:>3}  1  1  1  "{name}"')
+    return "\n".join(lines) + "\n"
+
+
 def descriptions_beside(labels: Sequence[Path]) -> dict[Path, tuple[Segment, ...]]:
     """The description of each label file that has one.
 

@@ -11,7 +11,8 @@ from maskmatch_med.version import __version__
 NOTICE = "Research use, not a medical device."
 _HOLDS = {
     "nifti": "labels/CASE.nii.gz and predictions/MODEL/CASE.nii.gz: one segmentation a scan, uint8, on the scan's own\n"
-    "grid (the same shape and affine as the scan).",
+    "grid (the same shape and affine as the scan). label_description.txt beside them has names and colours for\n"
+    "ITK-SNAP (Segmentation, Import Label Descriptions), and for `maskmatch import`.",
     "nnunet": "A raw data set of nnU-Net: imagesTr holds every scan, labelsTr a segmentation of those listed in\n"
     "dataset.json. Put this folder into nnUNet_raw; rename it where the number 501 is taken there.",
     "png": "Masks as PNG. Two classes are 0 and 255; more are a palette picture whose index is the class.",

@@ -16,13 +16,15 @@ from typing import Literal
 
 from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
+from maskmatch_med.io import itksnap
 from maskmatch_med.io.atomic import atomic_path
+from maskmatch_med.io.segments import Segment
 from maskmatch_med.io.sinks import FolderSink, Sink, ZipSink
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.display import cache_of
 from maskmatch_med.service.export_notes import readme
-from maskmatch_med.service.label import predicted_labels
+from maskmatch_med.service.label import label_definitions, predicted_labels
 from maskmatch_med.service.results import metrics_table
 from maskmatch_med.service.tallies import prediction_of
 from maskmatch_med.service.volumetry import volumes_table
@@ -224,6 +226,10 @@ def _write(study: Study, order: ExportOrder, items: Sequence[Segmented], sink: S
     else:
         written = _write_segmentations(study, order, items, sink, step)
         sink.text("provenance.csv", provenance(written))
+    if order.format == "nifti":
+        named = [Segment(study.label_names[one.name], one.name, one.colour) for one in label_definitions(study)]
+        for folder in sorted({item.folder for item in items}):
+            sink.text(f"{folder}/label_description.txt", itksnap.description(named))
     if order.format != "model":
         value = unjudged_value(study, order.format, order.unjudged)
         sink.text("labels.json", label_table(study.label_names, study.label_colours, value))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +16,7 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan
 from maskmatch_med.study import Study
+from maskmatch_med.version import __version__
 
 COMMANDS = (
     *("import", "get", "plan", "train", "predict", "calibrate", "evaluate", "report", "info"),
@@ -34,6 +37,13 @@ def test_the_first_help_lists_every_command(run):
     outcome = run("--help")
     assert outcome.code == 0
     assert all(f" {command} " in outcome.out for command in COMMANDS)
+
+
+def test_the_package_runs_as_the_command():
+    ran = subprocess.run(
+        [sys.executable, "-m", "maskmatch_med", "--version"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == __version__
 
 
 def test_options_of_the_help_exist(run):

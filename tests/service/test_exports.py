@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from maskmatch_med.config import TrainConfig
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import write_segmentation
 from maskmatch_med.service import ExportOrder
-from maskmatch_med.study import ImportOptions, SourceInfo, Study, import_scans
+from maskmatch_med.study import ImportOptions, LabelDefinition, SourceInfo, Study, import_scans
 from maskmatch_med.study.exported import exports_of
 from maskmatch_med.study.verdicts import add_verdict
 from maskmatch_med.volume import Geometry, Volume
@@ -49,13 +50,15 @@ def test_labels_and_predictions_for_the_rest_as_nifti(tmp_path: Path) -> None:
     study, labels = _picture_like(tmp_path / "s", (4, 5, 1))
     written = service.export_study(study, tmp_path / "o", ExportOrder(model="model", author="Bo"))
     assert {str(path.relative_to(tmp_path / "o")) for path in written} == {
+        "labels/label_description.txt",
         "labels/p one.nii.gz",
+        "predictions/model/label_description.txt",
         "predictions/model/q.nii.gz",
         "provenance.csv",
         "labels.json",
         "README.txt",
     }
-    for path in written[:2]:
+    for path in (path for path in written if path.name.endswith(".nii.gz")):
         image = nibabel.load(path)
         assert image.get_data_dtype() == np.uint8
         np.testing.assert_array_equal(np.asarray(image.dataobj), labels)
@@ -68,6 +71,22 @@ def test_labels_and_predictions_for_the_rest_as_nifti(tmp_path: Path) -> None:
     assert (record.author, record.labels, record.predictions) == ("Bo", {"p one": "0001"}, {"q": "model"})
 
 
+def test_names_and_colours_come_back_from_an_export_as_nifti(tmp_path: Path) -> None:
+    study, labels = _picture_like(tmp_path / "s", (4, 5, 1), classes=2)
+    wanted = [LabelDefinition('the "inner" part', "#102030", "class 2"), LabelDefinition("rim", "#fedcba", "class 1")]
+    service.define_labels(study.root, wanted)
+    service.export_study(study.root, tmp_path / "o")
+    shutil.copytree(study.root / "imagesTr", tmp_path / "in" / "images")
+    shutil.copytree(tmp_path / "o" / "labels", tmp_path / "in" / "labels")
+    import_scans(tmp_path / "in", tmp_path / "back")
+    back = Study.open(tmp_path / "back")
+    assert back.label_names == {"background": 0, "the 'inner' part": 1, "rim": 2}
+    assert back.label_colours == {"the 'inner' part": "#102030", "rim": "#fedcba"}
+    label = back.case("p one").label
+    assert label is not None
+    np.testing.assert_array_equal(label.read().array, labels * 2)
+
+
 def test_accepted_predictions_can_be_left_out_and_scans_chosen(tmp_path: Path) -> None:
     study, _ = _picture_like(tmp_path / "s", (4, 5, 1))
     service.accept_prediction(study.root, "q", "model", "Bo")
@@ -75,7 +94,7 @@ def test_accepted_predictions_can_be_left_out_and_scans_chosen(tmp_path: Path) -
     assert service.exportable(study, ExportOrder(accepted=False)) == (1, 0)
     assert service.exportable(study, ExportOrder(accepted=False, model="model")) == (1, 1)
     service.export_study(study, tmp_path / "o", ExportOrder(scans=("q",)))
-    assert [path.name for path in (tmp_path / "o" / "labels").iterdir()] == ["q.nii.gz"]
+    assert [path.name for path in (tmp_path / "o" / "labels").glob("*.nii.gz")] == ["q.nii.gz"]
     assert _table(tmp_path / "o" / "provenance.csv")[0]["source"] == "model accepted"
     with pytest.raises(InputError, match="nothing of that to export"):
         service.export_study(study, tmp_path / "p", ExportOrder(accepted=False, scans=("q",)))
