@@ -38,6 +38,10 @@ class StudyError(MaskMatchError):
     """A study or model folder is missing, damaged, locked or in conflict with what is asked of it."""
 
 
+class UnknownScanError(StudyError):
+    """A study has no scan of that name, or no longer."""
+
+
 class StoppedError(MaskMatchError):
     """A stop was asked for before there was anything to save."""
 

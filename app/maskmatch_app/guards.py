@@ -18,6 +18,7 @@ from maskmatch_med.errors import (
     InputError,
     MaskMatchError,
     ReadOnlyError,
+    UnknownScanError,
     not_written,
 )
 
@@ -68,7 +69,7 @@ def guarded(handler: Handler, unusable: int = 404) -> Callable[[Request], Awaita
         except RefusedError as error:
             return refusal(error.status, str(error))
         except MaskMatchError as error:
-            return refusal(_status(error, 404, unusable), str(error), **_choice(error))
+            return refusal(_status(error, 404, unusable), _words(error), **_choice(error))
         except OSError as error:
             told = not_written(root, error)
             return refusal(_status(told, 500), str(told))
@@ -89,6 +90,12 @@ def _status(error: MaskMatchError, otherwise: int, unusable: int = 400) -> int:
     if isinstance(error, InputError):
         return unusable
     return next((code for kind, code in _STATUS if isinstance(error, kind)), otherwise)
+
+
+def _words(error: MaskMatchError) -> str:
+    if isinstance(error, UnknownScanError):
+        return "this scan is not in the study, or was removed from it in another window"
+    return str(error)
 
 
 def refusal(status: int, text: str, **more: object) -> Response:

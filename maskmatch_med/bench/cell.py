@@ -24,10 +24,14 @@ from maskmatch_med.evaluation.results import METRICS, value
 from maskmatch_med.evaluation.scoring import pair_files
 from maskmatch_med.io import find_scans
 from maskmatch_med.io.atomic import write_text
+from maskmatch_med.io.cases import LABEL_FOLDERS
+from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.io.volumes import read_header
 from maskmatch_med.jobs.processes import Identity
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.service.apply import selected_cases
 from maskmatch_med.study import FolderLock
+from maskmatch_med.study.alignment import lies_on
 
 UNFINISHED = 3
 """Exit code of a cell that was asked to stop."""
@@ -86,16 +90,22 @@ def check_scored(design: Design) -> None:
     """Refuse scans to score on that cannot be, before anything is trained.
 
     Raises:
-        InputError: a scan or its label is not among the data.
+        InputError: a scan or its label is not among the data, or the label does not lie on the scan's grid.
     """
     names = design.scored_cases()
-    selected_cases(find_scans([design.data]).cases, names)
-    pair_files({name: Path(f"{name}.nii.gz") for name in names}, references_of(design.data), {"any": 1})
+    scans = selected_cases(find_scans([design.data]).cases, names)
+    pairs = pair_files({name: Path(f"{name}.nii.gz") for name in names}, references_of(design.data), {"any": 1})
+    for scan in scans:
+        label = pairs.references.paths[scan.name]
+        if scan.series is None and not is_raster(scan.channels[0]) and not is_raster(label):
+            own, grid = read_header(label).geometry, read_header(scan.channels[0]).geometry
+            if not lies_on(own, grid):
+                raise InputError(f"the label {label} does not lie on the grid of its scan; a benchmark cannot score it")
 
 
 def references_of(data: Path) -> Path:
     """The folder of labels of a data set."""
-    return next((data / name for name in ("labelsTr", "masks", "labels") if (data / name).is_dir()), data)
+    return next((data / name for name in LABEL_FOLDERS if (data / name).is_dir()), data)
 
 
 def score_rows(scores: Evaluation) -> list[dict[str, Any]]:

@@ -22,6 +22,15 @@ from maskmatch_med.study.options import Splits
 
 FILE, LOCK = "bench.json", "lock"
 Mode = Literal["iterations", "minutes"]
+_DECIDED = {
+    "method": "--recipes or --variant",
+    "preset": "--preset",
+    "seed": "--seeds",
+    "device": "--devices",
+    "minutes": "--minutes",
+    "iterations": "--iterations",
+}
+"""Settings of a training that the benchmark gives it, and by which option."""
 
 
 class _Record(BaseModel):
@@ -183,6 +192,9 @@ class Design(_Record):
         for what, given in (("recipe", [v.name for v in self.variants]), ("seed", self.seeds)):
             if not given or len(set(given)) != len(given):
                 raise InputError(f"each {what} is compared once, and at least one is needed, got {list(given)}")
+        for settings in (self.settings, *(variant.settings for variant in self.variants)):
+            if decided := sorted(set(settings) & set(_DECIDED)):
+                raise InputError(f"--set {decided[0]} is what a benchmark decides itself; use {_DECIDED[decided[0]]}")
         order = self._listed().label_order
         most = max((budget.scans for budget in self.labelled), default=0)
         if not 0 < most + self.unseen <= len(order):
@@ -232,9 +244,8 @@ class Design(_Record):
             growing = ("labelled", "variants", "seeds", "iterations", "minutes")
             fixed = set(Design.model_fields) - {*growing, "parts"}
             if different := [name for name in sorted(fixed) if getattr(kept, name) != getattr(self, name)]:
-                raise InputError(
-                    f"{root} compares with another {', '.join(different)}; give the same, or another folder"
-                )
+                told = ", ".join(f"{name} {_short(kept, name)}, not {_short(self, name)}" for name in different)
+                raise InputError(f"{root} compares with {told}; give the same, or another folder")
             whole = kept.model_copy(update={name: _union(kept, self, name) for name in growing})
             whole.check()
             whole = whole.model_copy(update={"parts": parts})
@@ -258,6 +269,10 @@ class Design(_Record):
             raise InputError(f"cannot use {path}: {first_fault(error)}") from error
         except OSError as error:
             raise InputError(f"{root} is no benchmark: {error.strerror} {path}") from error
+
+
+def _short(design: Design, name: str) -> str:
+    return json.dumps(design.model_dump(mode="json")[name])
 
 
 def _files_of_others(root: Path) -> list[str]:

@@ -27,6 +27,7 @@ from maskmatch_med.errors import InputError
 
 Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +71,11 @@ class SurfaceDistances:
         return float("nan") if self._is_empty else float(self.to_reference.mean())
 
     def nsd(self, tolerance: float) -> float:
-        """The fraction of both surfaces within ``tolerance`` (same unit as the distances); NaN without a surface."""
-        return float("nan") if self._is_empty else float((self.pooled <= tolerance).mean())
+        """The fraction of both surfaces within ``tolerance`` (same unit as the distances); NaN without a surface.
+
+        A distance of just the tolerance is within it: headers hold a spacing of 1 mm as 0.9999999 or 1.0000001.
+        """
+        return float("nan") if self._is_empty else float((self.pooled <= tolerance * (1 + _ROUNDING)).mean())
 
     @property
     def _is_empty(self) -> bool:

@@ -19,6 +19,7 @@ from maskmatch_med.io.cases import LABEL_FOLDERS, files_in, without_label_ending
 from maskmatch_med.io.formats import strip_extension
 from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.study.alignment import lies_on, on_grid
 
 _SIDE_PRODUCTS = ("_uncertainty", "_probabilities")
 _NO_CLASS = 254
@@ -136,7 +137,7 @@ class Pairs:
         """
         path, reference = self.predictions[name], self.references.paths[name]
         found, truth = read_labels(path, unjudged=None, code=self.code), self.references.read(name)
-        _check_grids(found, truth, path, reference)
+        truth = _on_grid(found, truth, path, reference)
         _check_code(found, path, self.references, name)
         if self.declared:
             _check_values(found, path, self.classes)
@@ -278,13 +279,13 @@ def _values_met(
     return {f"label {v}": v for v in values}
 
 
-def _check_grids(found: LabelMap, truth: LabelMap, pred: Path, ref: Path) -> None:
+def _on_grid(found: LabelMap, truth: LabelMap, pred: Path, ref: Path) -> LabelMap:
+    """The reference on the prediction's grid; axes that it is stored with in another order are turned, as at import."""
     if is_raster(pred) or is_raster(ref):
-        same = found.geometry.shape == truth.geometry.shape
-    else:
-        same = found.geometry.same_grid(truth.geometry)
-    if same:
-        return
+        if found.geometry.shape == truth.geometry.shape:
+            return truth
+    elif lies_on(truth.geometry, found.geometry):
+        return on_grid(truth, found.geometry, ref)[0]
     if found.geometry.shape != truth.geometry.shape:
         detail = f"{found.geometry.shape} voxels against {truth.geometry.shape}"
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.io import rasters
 from maskmatch_med.io.channels import by_modality
 from maskmatch_med.io.formats import READABLE, ReadOptions, format_of, is_readable, strip_extension, without_data_files
+from maskmatch_med.io.refusals import Refused, refuse
 from maskmatch_med.io.volumes import read_volume
 from maskmatch_med.volume import Volume
 
@@ -24,6 +26,8 @@ _LABEL_ENDING = re.compile(
     r"(_mask|_masks|_label|_labels|_seg|_segmentation|_dseg|[.]seg)(-[a-z0-9]+)?$", re.IGNORECASE
 )
 """Behind the scan's name: ``a_seg``, ``a_mask``, BIDS's ``a_dseg`` and ``a_seg-manual``, Slicer's ``a.seg``."""
+_BARE_LABEL = re.compile(r"(mask|masks|label|labels|seg|segmentation|dseg)", re.IGNORECASE)
+"""The whole name of a label beside the only scan of a folder, as in one folder a patient."""
 _MAPS_ENDING = "_uncertainty"
 _MOST_CHANNELS = 8
 """Where nothing tells the number of channels, more numbers than these are taken for slices or frames."""
@@ -99,12 +103,19 @@ def is_named_as_label(path: Path) -> bool:
     return without_label_ending(name) != name
 
 
+def is_bare_label(path: Path) -> bool:
+    """Whether a file is called ``mask``, ``seg`` or alike and nothing else."""
+    return _BARE_LABEL.fullmatch(strip_extension(path)) is not None
+
+
 def find_cases(paths: Sequence[Path], *, channels: int | Sequence[str] | None = None) -> list[CaseFiles]:
     """The scans that :func:`find_scans` finds."""
     return list(find_scans(paths, channels=channels).cases)
 
 
-def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = None) -> FoundScans:
+def find_scans(
+    paths: Sequence[Path], *, channels: int | Sequence[str] | None = None, refused: Refused | None = None
+) -> FoundScans:
     """Find the scans among files, folders and archives.
 
     Of a folder its readable files are taken, or those of its ``imagesTr`` or ``images`` folder; masks, labels
@@ -118,14 +129,19 @@ def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = 
     such as the frames of a film or the slices of a volume, are a scan each; the ending ``_0000`` is cut off where no
     other number occurs.
 
+    Scans of several folders that share a name are told apart by their folders: ``p1/t1`` and ``p2/t1`` are ``p1`` and
+    ``p2`` where each folder has one scan, else ``p1_t1``, ``p1_t2``, …
+
     Args:
         paths: files, folders, or zip archives of DICOM files.
         channels: how many channels a scan has, or their names, where that is known. Pictures with just that many
             numbers are grouped, also those of a single scan. Modalities are grouped when the names are such, in the
             order of the names, or when nothing is known.
+        refused: takes what would be an error of one scan, so that the others are found.
 
     Raises:
-        InputError: nothing was found, a file is of an unknown format, a channel is missing, or two scans share a name.
+        InputError: nothing was found, a file is of an unknown format, a channel is missing, two scans share a name, or
+            a label may be that of several scans.
     """
     files: list[Path] = []
     folders: list[DicomFolder] = []
@@ -139,11 +155,13 @@ def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = 
                 slices |= {file.path for series in found.series for file in series.files}
     unique = without_data_files(dict.fromkeys(files))
     labels = [f for f in unique if is_named_as_label(f) and f not in paths]
-    scans = [f for f in unique if f not in set(labels)]
-    cases, names, notes = _group_volumes([f for f in scans if not rasters.is_raster(f)], channels)
+    bare = _bare_labels([f for f in unique if f not in set(labels) and f not in paths])
+    scans = [f for f in unique if f not in {*labels, *bare}]
+    cases, names, notes = _group_volumes([f for f in scans if not rasters.is_raster(f)], channels, refused)
     count = len(channels) if isinstance(channels, Sequence) else channels
     for folder in dict.fromkeys(f.parent for f in scans):
-        cases += _group_rasters([f for f in scans if rasters.is_raster(f) and f.parent == folder], count)
+        cases += _group_rasters([f for f in scans if rasters.is_raster(f) and f.parent == folder], count, refused)
+    labels += _of_one_scan(bare, cases, refused)
     for dicom in folders:
         cases += [CaseFiles(series.name, (dicom.path,), False, series) for series in dicom.series]
         labels += [file.path for file in dicom.segmentations if not file.member]
@@ -151,7 +169,7 @@ def find_scans(paths: Sequence[Path], *, channels: int | Sequence[str] | None = 
     if not cases:
         raise InputError(_nothing(paths, notes))
     notes += [note for path in paths for note in _unsearched(path, scans)]
-    _refuse_duplicates(cases)
+    cases = _without_duplicates(_told_apart(cases, paths), refused)
     return FoundScans(tuple(sorted(cases, key=lambda case: case.name)), names, tuple(labels), tuple(notes))
 
 
@@ -193,7 +211,7 @@ def _gather_folder(folder: Path) -> list[Path | DicomFolder]:
     series = _dicom(folder, asked=False)
     if series:
         return [*found, *series]
-    inner = sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    inner = sorted(f for f in folder.iterdir() if f.is_dir() and f.name[0] != "." and f.name not in LABEL_FOLDERS)
     return [*found, *(one for place in inner for one in _directly_in(place))]
 
 
@@ -228,24 +246,28 @@ def _is_map(path: Path) -> bool:
 
 
 def _group_volumes(
-    files: Sequence[Path], channels: int | Sequence[str] | None
+    files: Sequence[Path], channels: int | Sequence[str] | None, refused: Refused | None
 ) -> tuple[list[CaseFiles], tuple[str, ...], list[str]]:
     """The scans of these files, the names of their channels where endings name them, and a note that says so."""
     if isinstance(channels, int):
-        return group_channels(files), (), []
-    groups = by_modality(files, channels)
+        return group_channels(files, refused), (), []
+    groups = by_modality(files, channels, refused)
     cases = [CaseFiles(name, paths, False) for (_, name), paths in groups.cases.items()]
     note = (
         f"files ending in {', '.join(groups.names)} were taken as the channels of one scan; if they are scans of "
         "their own, give --channels with one name"
     )
-    return cases + group_channels(groups.rest), groups.names, [note] if cases and channels is None else []
+    return cases + group_channels(groups.rest, refused), groups.names, [note] if cases and channels is None else []
 
 
-def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
+def group_channels(files: Sequence[Path], refused: Refused | None = None) -> list[CaseFiles]:
     """Gather files into scans: ``NAME_0000``, ``NAME_0001``, … are the channels of NAME.
 
     Where no file ends in ``_0000``, such numbers are no channels and each file is a scan.
+
+    Args:
+        files: the candidates.
+        refused: takes what would be an error; scans of the most usual number of channels are found then.
 
     Raises:
         InputError: a scan lacks a channel that others have, or two files are the same channel.
@@ -259,24 +281,29 @@ def group_channels(files: Sequence[Path]) -> list[CaseFiles]:
         if match is None:
             continue
         channels = groups.setdefault((file.parent, match["name"]), {})
-        if int(match["channel"]) in channels:
-            raise InputError(f"{file} and {channels[int(match['channel'])]} are the same channel; remove one of them")
-        channels[int(match["channel"])] = file
-    count = max(len(channels) for channels in groups.values())
+        twin = channels.setdefault(int(match["channel"]), file)
+        if twin is not file:
+            refuse(refused, file, f"{file} and {twin} are the same channel; remove one of them")
+    counts = Counter(len(channels) for channels in groups.values())
+    count = max(counts) if refused is None else max(counts, key=lambda n: (counts[n], n))
     for (_, name), channels in groups.items():
-        if sorted(channels) != list(range(count)):
-            lost = next(c for c in range(count) if c not in channels)
-            raise InputError(f"the scan {name} has no channel {name}_{lost:04d} beside {next(iter(channels.values()))}")
-        ordered = tuple(channels[c] for c in range(count))
-        cases.append(CaseFiles(name, ordered, rasters.is_raster(ordered[0])))
+        lost = next((c for c in range(count) if c not in channels), None)
+        first = next(iter(channels.values()))
+        if lost is not None:
+            refuse(refused, first, f"the scan {name} has no channel {name}_{lost:04d} beside {first}")
+        elif len(channels) > count:
+            refuse(refused, first, f"the scan {name} has {len(channels)} channels, most others {count}")
+        else:
+            ordered = tuple(channels[c] for c in range(count))
+            cases.append(CaseFiles(name, ordered, rasters.is_raster(ordered[0])))
     return cases
 
 
-def _group_rasters(files: Sequence[Path], channels: int | None) -> list[CaseFiles]:
+def _group_rasters(files: Sequence[Path], channels: int | None, refused: Refused | None) -> list[CaseFiles]:
     stems = [strip_extension(f) for f in files]
     matches = [_CHANNEL.match(s) for s in stems]
     if _are_channels(matches, channels):
-        return group_channels(files)
+        return group_channels(files, refused)
     cut = all(m is None or int(m["channel"]) == 0 for m in matches)
     names = [m["name"] if m and cut else s for m, s in zip(matches, stems, strict=True)]
     return [CaseFiles(name, (file,), True) for name, file in zip(names, files, strict=True)]
@@ -296,9 +323,55 @@ def _are_channels(matches: Sequence[re.Match[str] | None], channels: int | None)
     return len(numbers) > 1 and 1 < count <= _MOST_CHANNELS and found == {frozenset(range(count))}
 
 
-def _refuse_duplicates(cases: Iterable[CaseFiles]) -> None:
+def _bare_labels(files: Sequence[Path]) -> list[Path]:
+    """The files called ``mask`` or alike that lie beside others."""
+    beside = {f.parent for f in files if not is_bare_label(f)}
+    return [f for f in files if is_bare_label(f) and f.parent in beside]
+
+
+def _of_one_scan(labels: Sequence[Path], cases: Sequence[CaseFiles], refused: Refused | None) -> list[Path]:
+    """Those of the labels without a name of their own that lie beside one scan."""
+    found = []
+    for label in labels:
+        beside = [case.name for case in cases if case.channels[0].parent == label.parent]
+        if len(beside) > 1:
+            told = f"{label} may be the label of {beside[0]} or of {beside[1]}; call it {beside[0]}_seg, or move it"
+            refuse(refused, label, told)
+        else:
+            found.append(label)
+    return found
+
+
+def _folder(case: CaseFiles) -> Path:
+    """What tells a scan from one of the same name: its folder, of DICOM files the folder or archive itself."""
+    return case.channels[0] if case.series else case.channels[0].parent
+
+
+def _told_apart(cases: Sequence[CaseFiles], paths: Sequence[Path]) -> list[CaseFiles]:
+    """Name scans by their folders too where some of several folders share a name."""
+    folders: dict[str, set[Path]] = {}
+    for case in cases:
+        folders.setdefault(case.name.casefold(), set()).add(_folder(case))
+    if all(len(shared) == 1 for shared in folders.values()):
+        return list(cases)
+    tops = {*paths, *(image_folder(path) for path in paths if path.is_dir())}
+    held = Counter(_folder(case) for case in cases)
+    named = []
+    for case in cases:
+        folder = _folder(case)
+        name = strip_extension(folder) if case.series else folder.name
+        if folder not in tops and case.name != name:
+            case = replace(case, name=name if held[folder] == 1 else f"{name}_{case.name}")  # noqa: PLW2901
+        named.append(case)
+    return named
+
+
+def _without_duplicates(cases: Iterable[CaseFiles], refused: Refused | None) -> list[CaseFiles]:
+    """The scans with names of their own, whatever the case of their letters."""
     seen: dict[str, CaseFiles] = {}
     for case in cases:
         twin = seen.setdefault(case.name.casefold(), case)
         if twin is not case:
-            raise InputError(f"{twin.channels[0]} and {case.channels[0]} share the name {case.name}; rename one")
+            told = f"{twin.channels[0]} and {case.channels[0]} share the name {case.name}; rename one"
+            refuse(refused, case.channels[0], told)
+    return list(seen.values())

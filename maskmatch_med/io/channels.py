@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.formats import is_readable, strip_extension, without_data_files
+from maskmatch_med.io.refusals import Refused, refuse
 
 MODALITIES: dict[str, tuple[str, ...]] = {
     "t1": ("t1", "t1w", "t1n"),
@@ -38,13 +40,18 @@ class ChannelGroups:
     rest: tuple[Path, ...]
 
 
-def by_modality(files: Sequence[Path], wanted: Sequence[str] | None = None) -> ChannelGroups:
+def by_modality(
+    files: Sequence[Path], wanted: Sequence[str] | None = None, refused: Refused | None = None
+) -> ChannelGroups:
     """Gather ``NAME_t1``, ``NAME_flair``, … into the scan NAME, where a scan has at least two of them.
+
+    Files called ``t1``, ``flair``, … alone are of the scan that their folder is named after, where it has two of them.
 
     Args:
         files: the candidates, of any folders.
         wanted: names of the channels in their order. Where they are no modalities, or fewer than two, nothing is
             gathered; files of other modalities are left out. Where not given, all modalities that occur are taken.
+        refused: takes what would be an error of one scan.
 
     Raises:
         InputError: a scan lacks a modality that others have, or has two files of one.
@@ -53,11 +60,15 @@ def by_modality(files: Sequence[Path], wanted: Sequence[str] | None = None) -> C
     if order is not None and (len(set(order)) < max(2, len(order)) or None in order):
         return ChannelGroups((), {}, tuple(files))
     found: dict[tuple[Path, str], dict[str, Path]] = {}
+    bare = Counter(file.parent for file in files if strip_extension(file).lower() in _BY_ENDING)
     for file in files:
-        match = _ENDING.match(strip_extension(file))
+        stem = strip_extension(file)
+        match = _ENDING.match(stem)
         if match is not None:
             scan = found.setdefault((file.parent, match["name"]), {})
-            _add(scan, _BY_ENDING[match["ending"].lower()], file)
+            _add(scan, _BY_ENDING[match["ending"].lower()], file, refused)
+        elif stem.lower() in _BY_ENDING and bare[file.parent] > 1:
+            _add(found.setdefault((file.parent, file.parent.name), {}), _BY_ENDING[stem.lower()], file, refused)
     scans = {key: scan for key, scan in found.items() if len(scan) > 1} or {}
     if not scans:
         return ChannelGroups((), {}, tuple(files))
@@ -66,7 +77,11 @@ def by_modality(files: Sequence[Path], wanted: Sequence[str] | None = None) -> C
     for (folder, name), scan in found.items():
         there = ",".join(str(m) for m in modalities if m in scan)
         advice = f"choose the channels, such as --channels {there}" if len(scan) > 1 else f"move {name} away"
-        cases[folder, name] = tuple(_channel(scan, str(m), name, advice) for m in modalities)
+        lost = next((str(m) for m in modalities if m not in scan), None)
+        if lost is not None:
+            refuse(refused, next(iter(scan.values())), _lacking(scan, lost, name, advice))
+        else:
+            cases[folder, name] = tuple(scan[str(m)] for m in modalities)
     taken = {path for scan in found.values() for path in scan.values()}
     rest = tuple(file for file in files if file not in taken)
     return ChannelGroups(tuple(wanted or (str(m) for m in modalities)), cases, rest)
@@ -88,7 +103,7 @@ def by_table(source: Path, table: Mapping[str, str]) -> ChannelGroups:
     for channel, pattern in table.items():
         named = _matches(source, channel, pattern)
         for name, file in named:
-            _add(scans.setdefault(name, {}), channel, file)
+            _add(scans.setdefault(name, {}), channel, file, None)
     cases = {
         (source, name): tuple(_channel(scan, channel, name, "leave its pattern out") for channel in table)
         for name, scan in sorted(scans.items())
@@ -118,16 +133,20 @@ def _matches(source: Path, channel: str, pattern: str) -> list[tuple[str, Path]]
     return found
 
 
-def _add(scan: dict[str, Path], channel: str, file: Path) -> None:
-    if channel in scan:
-        raise InputError(f"{scan[channel]} and {file} are the same channel {channel}; remove one of them")
-    scan[channel] = file
+def _add(scan: dict[str, Path], channel: str, file: Path, refused: Refused | None) -> None:
+    twin = scan.setdefault(channel, file)
+    if twin is not file:
+        refuse(refused, file, f"{twin} and {file} are the same channel {channel}; remove one of them")
 
 
 def _channel(scan: Mapping[str, Path], channel: str, name: str, advice: str) -> Path:
     if channel not in scan:
-        raise InputError(
-            f"the scan {name} has no channel {channel} beside {next(iter(scan.values()))}, which others have; add it, "
-            f"or {advice}"
-        )
+        raise InputError(_lacking(scan, channel, name, advice))
     return scan[channel]
+
+
+def _lacking(scan: Mapping[str, Path], channel: str, name: str, advice: str) -> str:
+    return (
+        f"the scan {name} has no channel {channel} beside {next(iter(scan.values()))}, which others have; add it, "
+        f"or {advice}"
+    )

@@ -177,6 +177,7 @@ _NOT_READ = {
     **dict.fromkeys((".raw", ".raw.gz", ".zraw", ".dat"), "voxels without their header"),
     **dict.fromkeys((".gii", ".vtk", ".vti", ".stl", ".obj"), "a surface or mesh"),
     ".v": "an ECAT file",
+    ".zip": "a zip archive without a DICOM file (unpack it)",
     ".ima.gz": "a gzipped DICOM file",
 }
 """What people try besides, by the ending of the name, for a message that says what it is."""

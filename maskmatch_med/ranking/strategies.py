@@ -95,7 +95,10 @@ def _random(by_chance: Sequence[Candidate], labelled: Sequence[Features], seed: 
 
 
 def _foreground_random(by_chance: Sequence[Candidate], labelled: Sequence[Features], seed: int) -> list[Ranked]:
-    words = {True: "chosen by chance among scans with foreground", None: "chosen by chance; no model has seen it"}
+    words = {
+        True: "chosen by chance among scans with foreground",
+        None: "by chance; nothing is predicted for it",
+    }
     order = sorted(by_chance, key=lambda one: (True, None, False).index(one.has_foreground))
     return [
         Ranked(one.name, _chance(seed, one.name), words.get(one.has_foreground, "the model finds nothing in it"))

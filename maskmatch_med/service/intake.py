@@ -15,6 +15,7 @@ from pathlib import Path
 from maskmatch_med.errors import InputError, MaskMatchError, StudyError
 from maskmatch_med.io.atomic import copy_file
 from maskmatch_med.io.formats import is_readable, unreadable
+from maskmatch_med.io.refusals import Refused
 from maskmatch_med.jobs import JobQueue
 from maskmatch_med.progress import Progress
 from maskmatch_med.study import ImportOptions, Study, import_scans
@@ -75,32 +76,36 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
     """
     options = options or ImportOptions()
     result = Intake(refused=_unreadable_files(source))
+    unfit: Refused = []
     try:
-        found = detect(source, options.labels_dir, options.channels)
+        found = detect(source, options.labels_dir, options.channels, unfit)
     except MaskMatchError as error:
-        if not result.refused:
-            result.refused.append(Refusal(source.name, _without_folder(str(error), source)))
+        _refuse(unfit, result, source)
+        if not result.refused or _holds_more(source):
+            _refuse([(source.name, str(error))], result, source)
         return result
+    _refuse(unfit, result, source)
     within = [case for case in found.cases if found.layout == "folder" or _lies_in(source, case)]
-    result.refused += [
-        Refusal(case.name, "dataset.json lists files of it that lie elsewhere; add the folder that they lie in")
-        for case in found.cases
-        if case not in within
-    ]
+    elsewhere = "dataset.json lists files of it that lie elsewhere; add the folder that they lie in"
+    _refuse([(case.name, elsewhere) for case in found.cases if case not in within], result, source)
     fresh = _without_copies(within, root, result)
-    if len(fresh) == len(found.cases):
+    if len(fresh) == len(found.cases) and not unfit:
         try:
             _import(source, root, options, result, progress)
             return result
         except MaskMatchError:
             pass  # one of them is wrong; found below, where each comes in by itself
+    result.notes += [_told(note, source) for note in found.notes]
     for done, case in enumerate(fresh):
         if progress is not None:
             progress(done, len(fresh), case.name)
         try:
-            _import_one(case, root, options, result)
+            _import_one(case, source, root, options, result)
         except MaskMatchError as error:
-            result.refused.append(Refusal(_shown(case, source), _without_folder(str(error), source)))
+            refused = [(_shown(case, source), str(error))]
+            if case.label is not None and case.series is None:
+                refused = _without_label(case, source, root, options, result, str(error))
+            _refuse(refused, result, source)
     return result
 
 
@@ -167,13 +172,15 @@ def _import(source: Path, root: Path, options: ImportOptions, result: Intake, pr
     result.added += summary.added
     result.unchanged += summary.unchanged
     result.labelled += summary.labelled
-    refused = [Refusal(name, _without_folder(reason, source)) for name, reason in summary.refused]
-    result.refused += [one for one in refused if one not in result.refused]
-    result.notes += [_without_folder(note, source) for note in summary.notes if note not in result.notes]
+    _refuse([*summary.refused], result, source)
+    result.notes += [told for note in summary.notes if (told := _told(note, source)) not in result.notes]
 
 
-def _import_one(case: FoundCase, root: Path, options: ImportOptions, result: Intake) -> None:
-    """Import one scan from a folder in which nothing else lies."""
+def _import_one(case: FoundCase, source: Path, root: Path, options: ImportOptions, result: Intake) -> None:
+    """Import one scan from a folder in which nothing else lies, or by its name where that is not its file's."""
+    if not (case.series.name if case.series else case.files[0].name).startswith(case.name):
+        _import(source, root, replace(options, only=frozenset({case.name}), skip_broken=True), result)
+        return
     if case.series is not None or case.files[0].is_dir():
         _import(case.files[0], root, replace(options, only=frozenset({case.name})), result)
         return
@@ -187,6 +194,17 @@ def _import_one(case: FoundCase, root: Path, options: ImportOptions, result: Int
             _import(folder, root, replace(options, labels_dir=case.label, splits=None, labelled=None), result)
         except MaskMatchError as error:
             raise InputError(_without_folder(str(error), folder)) from error
+
+
+def _without_label(
+    case: FoundCase, source: Path, root: Path, options: ImportOptions, result: Intake, reason: str
+) -> list[tuple[str, str]]:
+    """Import the scan alone, as its label may be what is wrong; gives what stays out, with the reason."""
+    try:
+        _import_one(replace(case, label=None), source, root, options, result)
+    except MaskMatchError:
+        return [(case.files[0].name, reason)]
+    return [] if case.label is None else [(case.label.name, f"its scan {case.name} came in without it, as {reason}")]
 
 
 def _companions(files: Iterable[Path]) -> list[Path]:
@@ -208,6 +226,22 @@ def _link(source: Path, target: Path) -> None:
 
 def _shown(case: FoundCase, source: Path) -> str:
     return case.name if case.series is not None or case.files[0] == source else case.files[0].name
+
+
+def _refuse(refused: Refused, result: Intake, source: Path) -> None:
+    told = [Refusal(name, _told(reason, source)) for name, reason in refused]
+    result.refused += [one for one in told if one not in result.refused]
+
+
+def _holds_more(source: Path) -> bool:
+    """Whether a folder holds other things than files that cannot be read."""
+    return source.is_dir() and any(path.is_dir() or is_readable(path) for path in source.glob("[!.]*"))
+
+
+def _told(text: str, source: Path) -> str:
+    """A message for whoever has dropped the files: an option that it names is one of the command line."""
+    told = _without_folder(text, source)
+    return f"{told} (an option of `maskmatch import` on the command line)" if " --" in told else told
 
 
 def _without_folder(text: str, source: Path) -> str:

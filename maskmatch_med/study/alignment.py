@@ -42,6 +42,13 @@ def on_grid(labels: LabelMap, geometry: Geometry, path: Path) -> tuple[LabelMap,
     )
 
 
+def lies_on(own: Geometry, geometry: Geometry) -> bool:
+    """Whether :func:`on_grid` would take labels of this grid for a scan of that one."""
+    half_mm = min(geometry.spacing_mm) / 2
+    turned, target = own.to_canonical(), geometry.to_canonical()
+    return own.same_grid(geometry, half_mm) or turned.target.same_grid(target.target, half_mm)
+
+
 def placed(
     segmentation: Segmentation, geometry: Geometry, path: Path, *, resample: bool = False
 ) -> tuple[LabelMap, str | None]:
@@ -151,6 +158,6 @@ def refuse_unknown_values(labels: LabelMap, label_names: Mapping[str, int], path
     if unknown:
         declared = ", ".join(str(v) for v in sorted(label_names.values()))
         raise InputError(
-            f"label {unknown[0]} is not among {declared} declared in dataset.json: {path}; "
-            "correct the label or declare the class"
+            f"label {unknown[0]} is not among the values {declared} of the classes: {path}; correct the label or "
+            "declare the class"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from maskmatch_med.errors import InputError, StudyError, listed
 from maskmatch_med.io import MaskCode, nifti, read_volume
 from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.io.refusals import Refused
 from maskmatch_med.io.segmentations import segments_of
 from maskmatch_med.progress import Progress
 from maskmatch_med.study import versions
@@ -17,7 +18,7 @@ from maskmatch_med.study.admission import SourceInfo, check_name
 from maskmatch_med.study.classes import with_names_of_people
 from maskmatch_med.study.labelling import LabelReader
 from maskmatch_med.study.layouts import detect
-from maskmatch_med.study.notices import Changes, few_labels
+from maskmatch_med.study.notices import Changes, empty_classes, few_labels
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Selection, group_of, select
 from maskmatch_med.study.pairing import FoundCase
 from maskmatch_med.study.records import MaskColours, SourceRecord
@@ -71,7 +72,9 @@ def import_scans(
     source, root, options = Path(source), Path(root), options or ImportOptions()
     if root.exists() and source.exists() and source.resolve() == root.resolve():
         raise InputError(f"the source and the study are the same folder {root}; give the study a place of its own")
-    selection = select(detect(source, options.labels_dir, options.channels), options)
+    unfit: Refused = []
+    found = detect(source, options.labels_dir, options.channels, unfit if options.skip_broken else None)
+    selection = select(found, options)
     study = Study.open(root) if root.is_dir() and any(root.iterdir()) else None
     classes = study.label_names if study else None
     groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
@@ -98,7 +101,9 @@ def import_scans(
             changes.add(_write(study, item, job, groups[item.case.name]))
     steps.part(3, 0.0, "")
     groups = {item.case.name: groups[item.case.name] for item in checked} if options.group else {}
-    return replace(_summary(study, selection, checked, groups, changes), refused=tuple(job.refused))
+    summary = _summary(study, selection, checked, groups, changes)
+    notes = (*summary.notes, *empty_classes(job.labels.unused, job.labels.label_names))
+    return replace(summary, notes=notes, refused=(*unfit, *job.refused))
 
 
 class _SeriesError(InputError):

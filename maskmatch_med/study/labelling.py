@@ -34,6 +34,7 @@ class LabelReader:
         described: the segments of the label files that name their classes.
         resample: whether labels on another grid may be resampled.
         colours: class name to ``#rrggbb``.
+        unused: names of classes made of values below the highest that no label holds.
     """
 
     label_names: dict[str, int]
@@ -42,6 +43,7 @@ class LabelReader:
     described: Mapping[Path, tuple[Segment, ...]] = field(default_factory=dict)
     resample: bool = False
     colours: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     def read(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
         """Read one label onto its scan's grid.
@@ -77,15 +79,17 @@ class LabelReader:
             found = classes_named(self.described)
             check_label_names(found.label_names, str(paths[0].parent))
             return replace(self.named(found.label_names), colours=found.colours)
-        highest = 1
+        met = {1}
         if self.code is not None and self.code.classes is not None:
-            highest = max(highest, self.code.classes - 1)
+            met = set(range(1, self.code.classes)) or met
         elif paths:
-            highest = max(highest, *(self._highest(path) for path in paths))
+            met = set[int]().union(*(self._values(path) for path in paths)) or met
+        highest = max(met)
         names = ["foreground"] if highest == 1 else [f"class_{value}" for value in range(1, highest + 1)]
         label_names = {"background": 0, **{name: value for value, name in enumerate(names, start=1)}}
         check_label_names(label_names, str(paths[0].parent) if paths else "the study")
-        return self.named(label_names)
+        unused = tuple(name for name, value in label_names.items() if value and value not in met)
+        return replace(self.named(label_names), unused=unused)
 
     def keeping(self, label_names: dict[str, int], paths: Sequence[Path]) -> LabelReader:
         """Keep these class names, and add ``class_3`` or alike for values above them that occur in these labels.
@@ -107,13 +111,13 @@ class LabelReader:
         check_label_names(extended, str(paths[0].parent))
         return self.named(extended)
 
-    def _highest(self, path: Path) -> int:
-        """The highest class that a file names; 0 where it cannot be read, which its scan's own check tells."""
+    def _values(self, path: Path) -> set[int]:
+        """The classes that a file holds; none where it cannot be read, which its scan's own check tells."""
         try:
             labels = self._load(path).labels
         except InputError:
-            return 0
-        return max((value for value in labels.values if value != UNJUDGED), default=0)
+            return set()
+        return {value for value in labels.values if value not in (0, UNJUDGED)}
 
     def _load(self, path: Path) -> Segmentation:
         return read_segmentation(path, unjudged=self.unjudged, code=self.code if is_raster(path) else None)

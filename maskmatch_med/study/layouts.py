@@ -13,6 +13,7 @@ from maskmatch_med.io import find_cases
 from maskmatch_med.io.cases import files_in, group_channels
 from maskmatch_med.io.formats import check_file, is_folder, strip_extension
 from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.io.refusals import Refused, refuse
 from maskmatch_med.study.pairing import Channels, FoundCase, in_folder, with_label
 from maskmatch_med.study.settings import IGNORE, check_label_names
 
@@ -40,13 +41,16 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def detect(source: Path, labels: Path | None = None, channels: Channels = None) -> Found:
+def detect(
+    source: Path, labels: Path | None = None, channels: Channels = None, refused: Refused | None = None
+) -> Found:
     """Find the scans and labels of a source; nothing is read but names, dataset.json and the headers of DICOM files.
 
     Args:
         source: a data set folder, a folder of scans or DICOM files, a zip archive of them, or one scan file.
         labels: where the labels lie, when not where they are looked for: a folder, or the file of the only scan.
         channels: names of the channels, or a pattern for the files of each.
+        refused: takes what would be an error of one scan or label, or of dataset.json, so that the others are found.
 
     Raises:
         InputError: no scan was found, dataset.json cannot be used, or none of the labels belongs to a scan.
@@ -57,18 +61,30 @@ def detect(source: Path, labels: Path | None = None, channels: Channels = None) 
         check_file(source)
     declared = source / "dataset.json"
     if labels is None and not isinstance(channels, Mapping) and declared.is_file():
-        content = _read_json(declared)
-        if "channel_names" in content and "file_ending" in content:
-            return _nnunet(source, content)
-        if "labels" in content and ("modality" in content or "training" in content):
-            return _msd(source, content)
-    found = in_folder(source, labels, channels)
+        try:
+            data_set = _declared(source, declared, refused)
+        except InputError as error:
+            refuse(refused, declared, str(error))
+        else:
+            if data_set is not None:
+                return data_set
+    found = in_folder(source, labels, channels, refused)
     # A folder of DICOM files is often named after the patient.
     name = "" if any(case.series for case in found.cases) else strip_extension(source)
     return Found("folder", name, found.cases, found.channel_names, notes=found.notes)
 
 
-def _nnunet(source: Path, content: Mapping[str, Any]) -> Found:
+def _declared(source: Path, declared: Path, refused: Refused | None) -> Found | None:
+    """The data set that dataset.json describes; None where it is of no kind that is known here."""
+    content = _read_json(declared)
+    if "channel_names" in content and "file_ending" in content:
+        return _nnunet(source, content, refused)
+    if "labels" in content and ("modality" in content or "training" in content):
+        return _msd(source, content)
+    return None
+
+
+def _nnunet(source: Path, content: Mapping[str, Any], refused: Refused | None) -> Found:
     where = source / "dataset.json"
     ending = str(content["file_ending"])
     if isinstance(content.get("dataset"), dict) and not (source / "imagesTr").is_dir():
@@ -76,7 +92,7 @@ def _nnunet(source: Path, content: Mapping[str, Any]) -> Found:
     else:
         folder = source / "imagesTr"
         files = [f for f in files_in(folder) if f.name.endswith(ending)] if folder.is_dir() else []
-        cases = [with_label(case, source / "labelsTr" / f"{case.name}{ending}") for case in group_channels(files)]
+        cases = [with_label(c, source / "labelsTr" / f"{c.name}{ending}") for c in group_channels(files, refused)]
     if not cases:
         raise InputError(f"no scan found in {source / 'imagesTr'}: expected NAME_0000{ending}")
     labels, unjudged = _named_values(content["labels"], where)

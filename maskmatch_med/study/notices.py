@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from maskmatch_med.study.study import Study
 
@@ -37,6 +37,17 @@ class Changes:
         return [
             f"{note} (and {count - 1} more of this kind)" if count > 1 else note for note, count in self._first.values()
         ]
+
+
+def empty_classes(unused: Sequence[str], label_names: Mapping[str, int]) -> list[str]:
+    """That values were taken for class numbers, and that some between them occur nowhere."""
+    if not unused:
+        return []
+    return [
+        f"{len(unused)} of the {len(label_names) - 1} classes, such as {unused[0]}, occur in no label, as the values "
+        "of the labels are not 1, 2, 3, … without a gap; a model has to learn them all, so renumber the labels, "
+        "or name their values in a label description, before you train"
+    ]
 
 
 def few_labels(study: Study) -> list[str]:

@@ -15,12 +15,14 @@ from maskmatch_med.io.cases import (
     FoundScans,
     files_in,
     find_scans,
+    is_bare_label,
     is_named_as_label,
     without_label_ending,
 )
 from maskmatch_med.io.channels import by_table
 from maskmatch_med.io.formats import strip_extension
 from maskmatch_med.io.rasters import is_raster
+from maskmatch_med.io.refusals import Refused, refuse
 from maskmatch_med.io.segmentations import referenced_series
 
 if TYPE_CHECKING:
@@ -73,17 +75,23 @@ def with_label(case: CaseFiles, label: Path | None) -> FoundCase:
     return FoundCase(case.name, case.channels, there, case.is_raster, series=case.series)
 
 
-def in_folder(source: Path, labels: Path | None, channels: Channels) -> FoundFolder:
+def in_folder(source: Path, labels: Path | None, channels: Channels, refused: Refused | None = None) -> FoundFolder:
     """The scans of a folder, archive or file.
 
     Labels are looked for in ``labels``, else in a folder ``masks`` or alike of the source, else beside the scans, else
     in such a folder beside the source. They are named as their scan, also with ``_mask`` or alike behind; a DICOM
-    segmentation belongs to the series that it refers to.
+    segmentation belongs to the series that it refers to, a file called ``mask`` or alike to the only scan beside it.
+
+    Args:
+        source: the folder, archive or file.
+        labels: see above.
+        channels: their names, or a pattern for the files of each.
+        refused: takes what would be an error of one scan or label.
 
     Raises:
         InputError: no scan was found, or none of the labels asked for belongs to a scan.
     """
-    scans = _scans(source, channels)
+    scans = _scans(source, channels, refused)
     files, where, asked = _label_files(source, labels, scans)
     names = scans.channel_names or None
     bare = tuple(with_label(case, None) for case in scans.cases)
@@ -92,13 +100,13 @@ def in_folder(source: Path, labels: Path | None, channels: Channels) -> FoundFol
             raise InputError(f"no label found in {labels}; expected one file a scan, named as the scan")
         return FoundFolder(bare, names, scans.notes)
     try:
-        matched = _matched(files, scans.cases)
+        matched = _matched(files, scans.cases, refused)
         if not matched and labels is not None and labels.is_file() and len(scans.cases) == 1:
             matched = {scans.cases[0].name: labels}
         if not matched:
             raise InputError(f"none of the {len(files)} labels in {where} is named as a scan of {source}; rename them")
     except InputError as error:
-        if asked:
+        if asked and refused is None:
             raise
         note = f"no label was imported: {error}, or name the folder of the right ones by --labels"
         return FoundFolder(bare, names, (*scans.notes, note))
@@ -109,10 +117,10 @@ def in_folder(source: Path, labels: Path | None, channels: Channels) -> FoundFol
     )
 
 
-def _scans(source: Path, channels: Channels) -> FoundScans:
+def _scans(source: Path, channels: Channels, refused: Refused | None) -> FoundScans:
     if not isinstance(channels, Mapping):
         # One name says that every file is a scan; several say how many belong together.
-        return find_scans([source], channels=1 if channels and len(channels) == 1 else channels)
+        return find_scans([source], channels=1 if channels and len(channels) == 1 else channels, refused=refused)
     groups = by_table(source, channels)
     cases = tuple(CaseFiles(name, files, is_raster(files[0])) for (_, name), files in groups.cases.items())
     folders = dict.fromkeys([source, *(file.parent for case in cases for file in case.channels)])
@@ -148,18 +156,24 @@ def _label_folder(source: Path) -> Path | None:
     return None
 
 
-def _matched(files: Sequence[Path], cases: Sequence[CaseFiles]) -> dict[str, Path]:
+def _matched(files: Sequence[Path], cases: Sequence[CaseFiles], refused: Refused | None) -> dict[str, Path]:
     """The label file of each scan that has one."""
     series = {one: case.name for case in cases if (one := _series_of(case))}
+    alone = {case.channels[0].parent: case.name for case in cases}
     names = {case.name for case in cases}
     labels: dict[str, Path] = {}
     for path in files:
-        name = without_label_ending(strip_extension(path))
+        stem = without_label_ending(strip_extension(path))
+        # Scans of several folders may be named by their folder, and so are labels beside them.
+        choices = [f"{path.parent.name}_{stem}", stem]
+        if path.parent in alone:
+            choices += [alone[path.parent]] if is_bare_label(path) else [path.parent.name]
+        name = next((choice for choice in choices if choice in names), stem)
         if series and name not in names:
             name = series.get(referenced_series(path) or "", name)
-        if name in labels:
-            raise InputError(f"{labels[name]} and {path} are both labels of {name}; remove one of them")
-        labels[name] = path
+        twin = labels.setdefault(name, path)
+        if twin is not path:
+            refuse(refused, path, f"{twin} and {path} are both labels of {name}; remove one of them")
     return {name: path for name, path in labels.items() if name in names}
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmatch_med.errors import InputError, StudyError
+from maskmatch_med.errors import InputError, StudyError, UnknownScanError
 from maskmatch_med.io import LabelMap, nifti
 from maskmatch_med.io.labels import UNJUDGED, as_uint8
 from maskmatch_med.io.rasters import is_raster
@@ -176,10 +176,10 @@ class Study:
         """One case.
 
         Raises:
-            StudyError: there is none of that name.
+            UnknownScanError: there is none of that name.
         """
         if not all(path.is_file() for path in self.folder.image_paths(name)):
-            raise StudyError(f"{self.root} has no case {name!r}; `maskmatch info {self.root}` lists them")
+            raise UnknownScanError(f"{self.root} has no case {name!r}; `maskmatch info {self.root}` lists them")
         return self.folder.load(name)
 
     def labelled_cases(self) -> list[Case]:

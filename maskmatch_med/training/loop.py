@@ -248,10 +248,11 @@ def _step_seed(seed: int, iteration: int) -> int:
 
 
 def _no_time(budget: Budget, began_s: float) -> str:
+    given, spent = (budget.seconds or 0) / 60, began_s / 60
+    left = " and the rest is kept for the last validation" if spent < given else ""
     return (
-        f"of the {(budget.seconds or 0) / 60:.2g} minutes {began_s / 60:.2g} went into starting and preparing the "
-        "scans and the rest is kept for the last validation, so no iteration was made; start it anew with more "
-        "minutes: what is prepared is kept"
+        f"starting and preparing the scans took {spent:.2g} of the {given:.2g} minutes{left}, so no iteration was "
+        "made; start it anew with more minutes: what is prepared is kept"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io import find_cases
+from maskmatch_med.io import find_cases, find_scans
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -73,6 +73,39 @@ def test_what_cannot_be_grouped_is_refused(tmp_path, names, message):
     _touch(tmp_path, *names)
     with pytest.raises(InputError, match=message):
         find_cases([tmp_path])
+
+
+def test_scans_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    _touch(tmp_path, "p1/scan.nii.gz", "p2/scan.nii.gz", "p3/other.nii", "p4/scan.nii", "p4/late.nii")
+    assert [case.name for case in find_cases([tmp_path])] == ["p1", "p2", "p3", "p4_late", "p4_scan"]
+    _touch(tmp_path, "two/q1/t1.nii", "two/q1/flair.nii", "two/q2/flair.nii", "two/q2/t1.nii")
+    found = find_scans([tmp_path / "two"])
+    assert [(case.name, [f.name for f in case.channels]) for case in found.cases] == [
+        (name, ["t1.nii", "flair.nii"]) for name in ("q1", "q2")
+    ]
+    assert found.channel_names == ("t1", "flair")
+
+
+def test_a_bare_label_is_that_of_the_only_scan_beside_it(tmp_path):
+    _touch(
+        tmp_path, "p1/imaging.nii.gz", "p1/segmentation.nii.gz", "p2/imaging.nii.gz", "p2/mask.nii.gz", "p3/mask.nii"
+    )
+    found = find_scans([tmp_path])
+    assert [case.name for case in found.cases] == ["p1", "p2", "p3"]
+    assert [label.parent.name for label in found.labels] == ["p1", "p2"]
+    _touch(tmp_path, "p1/second.nii.gz")
+    with pytest.raises(InputError, match="may be the label of imaging or of second"):
+        find_scans([tmp_path])
+
+
+def test_what_does_not_fit_can_be_listed_instead(tmp_path):
+    _touch(
+        tmp_path, "a_0000.nii", "a_0001.nii", "b_0000.nii", "c_0000.nii", "c_0001.nii", "c_0001.nii.gz", "A_0002.nii"
+    )
+    refused: list[tuple[str, str]] = []
+    found = find_scans([tmp_path], refused=refused)
+    assert [case.name for case in found.cases] == ["a", "c"]
+    assert sorted(name for name, _ in refused) == ["A_0002.nii", "b_0000.nii", "c_0001.nii.gz"]
 
 
 def test_missing_and_unknown_paths_are_refused(tmp_path):

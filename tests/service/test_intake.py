@@ -91,6 +91,51 @@ def test_a_drop_of_nothing_readable_says_so(drop: Path, tmp_path: Path) -> None:
     assert "no file or folder" in absent.refused[0].reason
 
 
+def test_one_wrong_name_keeps_no_other_scan_out(drop: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a_0000", "a_0001", "b_0000", "p1/scan", "p2/scan")):
+        (drop / name).parent.mkdir(exist_ok=True)
+        _scan(drop / f"{name}.nii.gz", seed)
+    (drop / "Thumbs.db").write_bytes(b"x")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert intake.added == ["a"]
+    assert {refusal.name for refusal in intake.refused} == {"Thumbs.db", "b_0000.nii.gz"}
+    assert any("was not searched" in note for note in intake.notes)
+    shutil.rmtree(drop)
+    for seed, name in enumerate(("p1/scan", "p2/scan", "p3/torn")):
+        (drop / name).parent.mkdir(parents=True)
+        _scan(drop / f"{name}.nii.gz", 10 + seed)
+    (drop / "p3" / "torn.nii.gz").write_bytes(b"torn")
+    intake = take_in(drop, tmp_path / "patients", LIVER)
+    assert intake.added == ["p1", "p2"]
+    assert [refusal.name for refusal in intake.refused] == ["torn.nii.gz"]
+
+
+def test_a_wrong_label_or_dataset_json_keeps_no_scan_out(drop: Path, tmp_path: Path) -> None:
+    (drop / "labels").mkdir()
+    for seed, name in enumerate(("a", "b")):
+        _scan(drop / f"{name}.nii.gz", seed)
+        grid = np.diag([1.0, 1.5, 2.0, 1.0])
+        labels = np.full((8, 9, 10), 1 + seed, np.uint8)
+        labels[0] = 0
+        nibabel.save(nibabel.Nifti1Image(labels, grid), drop / "labels" / f"{name}.nii.gz")
+    (drop / "dataset.json").write_text("{")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert (intake.added, intake.labelled) == (["a", "b"], ["a"])
+    refused = {refusal.name: refusal.reason for refusal in intake.refused}
+    assert "not valid JSON" in refused["dataset.json"]
+    assert "its scan b came in without it, as label 2 is not among the values 0, 1" in refused["b.nii.gz"]
+
+
+def test_options_of_the_command_line_are_called_so(drop: Path, tmp_path: Path) -> None:
+    _scan(drop / "a.nii.gz", 1)
+    moving = np.zeros((8, 9, 10, 3), np.int16)
+    nibabel.save(nibabel.Nifti1Image(moving, np.eye(4)), drop / "moving.nii.gz")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert intake.added == ["a"]
+    assert "--frames" in intake.refused[0].reason
+    assert intake.refused[0].reason.endswith("(an option of `maskmatch import` on the command line)")
+
+
 def test_a_header_keeps_its_voxels_when_another_scan_is_broken(drop: Path, tmp_path: Path) -> None:
     sitk = pytest.importorskip("SimpleITK")
     values = np.random.default_rng(0).integers(0, 99, (5, 6, 7), dtype=np.int16)

@@ -153,6 +153,7 @@ export class Keeper {
   // What cannot be sent now stays in the browser and is sent again.
   later(error) {
     this.tries += 1;
+    this.isAnswered = error instanceof Refusal;
     const why = error instanceof Refusal && error.status !== 403 ? ` · ${error.message}` : "";
     this.trouble = `${this.unkept ? "Not saved" : "Kept in this browser"}${why}`;
     this.tell();

@@ -235,7 +235,7 @@ export class Painter extends Desk {
     this.serverTurn = this.serverTurn.then(async () => {
       try {
         if (await this.keeper.flush()) this.notice((await work()) || "");
-        else this.notice("The server cannot be reached now; what you painted is kept in this browser");
+        else this.notice(this.keeper.isAnswered ? this.keeper.trouble : "The server cannot be reached now; what you painted is kept in this browser");
       } catch (error) {
         this.notice(error.message);
         if (error.status === 409) await this.keeper.settle(error.told);

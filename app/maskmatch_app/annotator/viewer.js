@@ -81,7 +81,7 @@ export class Viewer {
   // Show the crosshair, a thin line whatever the size of the voxels, or hide it in the planes.
   cross(on) {
     this.isCrossed = on;
-    const widest = Math.max(1, ...this.nv.screenSlices.map((tile) => tile.leftTopWidthHeight[2] / tile.fovMM[0]));
+    const widest = Math.max(1, ...this.nv.screenSlices.map((tile) => tile.leftTopWidthHeight[2] / Math.abs(tile.fovMM[0])));
     const { pixDims } = this.nv.back;
     const pixels = 1.6 * this.nv.uiData.dpr;
     const thin = pixels / widest / Math.min(pixDims[1], pixDims[2], pixDims[3]);

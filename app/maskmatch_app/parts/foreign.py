@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -21,10 +23,10 @@ def panel(root: Path, opened: bool) -> None:
             "those of the structures, in their order, or its file names them."
         )
         name = st.text_input("Where do they come from?", "other program", key="masks from", max_chars=60).strip()
-        drop = uploader(state.study_key() or "", state.token(), MASKS)
-        if drop and arrived(root, drop).is_dir():
-            _take_in(root, arrived(root, drop), name)
-            uploads.discard(root, drop)
+        came = uploader(state.study_key() or "", state.token(), MASKS)
+        if came.drop and arrived(root, came.drop).is_dir():
+            _take_in(root, arrived(root, came.drop), name, came.refused)
+            uploads.discard(root, came.drop)
             st.rerun()
         with st.form("folder of masks", border=False):
             place, door = st.columns([4, 1.3], vertical_alignment="bottom")
@@ -36,11 +38,12 @@ def panel(root: Path, opened: bool) -> None:
         _tell()
 
 
-def _take_in(root: Path, source: Path, name: str) -> None:
+def _take_in(root: Path, source: Path, name: str, lost: Iterable[tuple[str, str]] = ()) -> None:
     try:
-        state.keep_masks(service.take_in_masks(source, root, name))
+        intake = service.take_in_masks(source, root, name)
     except (MaskMatchError, OSError) as error:
-        state.keep_masks(service.MaskIntake(refused=[service.Refusal(source.name, failures.in_words(error))]))
+        intake = service.MaskIntake(refused=[service.Refusal(source.name, failures.in_words(error))])
+    state.keep_masks(replace(intake, refused=[*(service.Refusal(*one) for one in lost), *intake.refused]))
 
 
 def _tell() -> None:

@@ -11,7 +11,11 @@ from maskmatch_med import service
 def choose(page: service.StudyPage) -> service.ScanEntry:
     """The scan to paint on, with doors to the one before and after."""
     names = [scan.name for scan in page.scans]
+    asked = st.query_params.get("scan")
     at = names.index(state.scan_name(names))
+    if asked and asked not in names:
+        told = f"{look.plain(asked)} is not in the study any more; you now see **{look.plain(names[at])}**"
+        st.toast(told, icon=":material/swap_horiz:", duration="infinite")
     chosen, back, on = st.columns([3.2, 1.4, 1.4], vertical_alignment="bottom")
     words = {scan.name: f"{scan.name} · {look.STATES[scan.state][0]}" for scan in page.scans}
     name = chosen.selectbox("Scan", names, index=at, format_func=words.__getitem__, label_visibility="collapsed")

@@ -122,7 +122,7 @@ def rejection(root: Path, item: service.ReviewItem) -> None:
         st.rerun()
 
 
-def bar(item: service.ReviewItem, place: str, able: bool) -> str | None:
+def bar(item: service.ReviewItem, place: str, able: bool, short: bool) -> str | None:
     """What is in view, why, and the buttons; gives the word of the one that was pressed."""
     word, _ = level(item)
     score = f" · {100 * item.score:.0f} of 100" if item.measured else ""
@@ -142,6 +142,11 @@ def bar(item: service.ReviewItem, place: str, able: bool) -> str | None:
                 ):
                     pressed = act_word
         st.caption(f"{place} · {word}{score} · {look.plain(item.reason)}")
+        if short:
+            st.warning(
+                f"{look.plain(item.model)} was trained far too briefly to expect anything useful of it.",
+                icon=":material/timer:",
+            )
     return pressed
 
 
@@ -159,7 +164,8 @@ def desk(root: Path, study: service.StudyPage, items: list[service.ReviewItem]) 
             state.show_scan(picked)
             st.rerun()
         with right:
-            word = bar(item, f"{at + 1} of {len(items)}", able)
+            short = any(one.short for one in study.rounds if one.model == item.model)
+            word = bar(item, f"{at + 1} of {len(items)}", able, short)
             scan = next(scan for scan in study.scans if scan.name == item.case)
             channel = "colour" if study.channels == _COLOUR else "0"
             address = state.api("scans", item.case, f"{channel}.nii.gz")

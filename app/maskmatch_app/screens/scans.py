@@ -15,7 +15,11 @@ from maskmatch_med.errors import MaskMatchError
 _ROWS = 25
 
 
-def take_in(root: Path, source: Path, name: str) -> bool:
+Refused = tuple[tuple[str, str], ...]
+"""Files that did not arrive, each with the reason."""
+
+
+def take_in(root: Path, source: Path, name: str, lost: Refused = ()) -> bool:
     """Bring the scans of a folder into the study, with a bar that moves; False where the disk would not have them."""
     bar = st.progress(0.0, "Looking at the scans …")
 
@@ -28,17 +32,20 @@ def take_in(root: Path, source: Path, name: str) -> bool:
     except (MaskMatchError, OSError) as error:
         written = isinstance(error, MaskMatchError)
         intake = service.Intake(refused=[service.Refusal(name, failures.in_words(error))])
+    intake.refused = [service.Refusal(*one) for one in lost] + [
+        service.Refusal(name, one.reason) if one.name == source.name else one for one in intake.refused
+    ]
     state.keep_intake(intake)
     bar.empty()
     return written
 
 
-def take_in_drop(root: Path, drop: str) -> None:
+def take_in_drop(root: Path, drop: str, lost: Refused = ()) -> None:
     """Bring in what was dropped; the upload is kept where the disk was full, for another try."""
     source = arrived(root, drop)
     while len(inside := list(source.iterdir())) == 1 and inside[0].is_dir():
         source = inside[0]  # a folder was dropped: it is the data set
-    if take_in(root, source, "The upload"):
+    if take_in(root, source, "The upload", lost):
         uploads.discard(root, drop)
     st.rerun()
 
@@ -90,9 +97,9 @@ def add(root: Path, key: str, opened: bool) -> None:
     if not service.may_write(root):
         return
     with st.expander("Add scans", expanded=opened, icon=":material/upload:"):
-        drop = uploader(key, state.token())
-        if drop and arrived(root, drop).is_dir():
-            take_in_drop(root, drop)
+        came = uploader(key, state.token())
+        if came.drop and arrived(root, came.drop).is_dir():
+            take_in_drop(root, came.drop, came.refused)
         unfinished(root)
         with st.form("folder", border=False):
             place, door = st.columns([4, 1], vertical_alignment="bottom")

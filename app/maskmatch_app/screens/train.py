@@ -44,6 +44,7 @@ def live(root: Path, known: Sequence[tuple[str, str]]) -> None:
         if shown.message:
             st.error(look.plain(shown.message), icon=":material/error:")
         if shown.kind == "train":
+            too_short(shown)
             lines = service.training_curve(root, shown.model)
             told(lines)
             if lines:
@@ -69,6 +70,18 @@ def in_focus(jobs: list[service.JobState]) -> service.JobState | None:
         if found := [job for job in jobs if job.status == status]:
             return min(found, key=lambda job: job.ahead)
     return max(jobs, key=lambda job: job.ended or job.queued, default=None)
+
+
+def too_short(job: service.JobState) -> None:
+    """Say so where a training that has ended made too few iterations for a model worth reviewing."""
+    study = state.study_page()
+    made = {one.model: one.short for one in study.rounds} if study else {}
+    if job.status == "done" and made.get(job.model):
+        st.warning(
+            "So few iterations were made that nothing useful can be expected of this model: train again with more "
+            "minutes, and leave the machine to it.",
+            icon=":material/timer:",
+        )
 
 
 def head(root: Path, job: service.JobState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,27 @@ def _component() -> Any:
 
 SCANS = (
     "Drop scans here",
-    "NIfTI, DICOM folders or zip archives, NRRD, MetaImage, MGH, pictures, with or without masks beside them",
+    "NIfTI, DICOM as folders or zip archives, NRRD, MetaImage, MGH, pictures, with or without masks beside them",
 )
 """What stands on the zone for scans: what to do, and what may come."""
 MASKS = ("Drop masks here", "NIfTI, NRRD, .seg.nrrd, DICOM-SEG, MetaImage, MGH or pictures; each named as its scan")
 """What stands on the zone for masks of scans that the study has."""
 
 
-def uploader(study: str, token: str, words: tuple[str, str] = SCANS) -> str:
+@dataclass(frozen=True)
+class Arrived:
+    """What has just arrived.
+
+    Args:
+        drop: its name, of all that could arrive; empty where nothing did.
+        refused: names of the files that did not arrive, each with the reason.
+    """
+
+    drop: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+def uploader(study: str, token: str, words: tuple[str, str] = SCANS) -> Arrived:
     """Show where files are dropped.
 
     Args:
@@ -36,11 +50,12 @@ def uploader(study: str, token: str, words: tuple[str, str] = SCANS) -> str:
         words: what stands on the zone.
 
     Returns:
-        The name of the drop that has just arrived, all of it that can; empty until then.
+        The drop that has just arrived; an empty one until then.
     """
     data = {"study": study, "token": token, "title": words[0], "accepts": words[1]}
     result = _component()(key=f"uploader {words[0]} {study}", data=data, on_arrived_change=_nothing)
-    return str(result.arrived or "")
+    told = result.arrived or {}
+    return Arrived(told.get("drop", ""), tuple((one["name"], one["reason"]) for one in told.get("refused", ())))
 
 
 def _nothing() -> None:

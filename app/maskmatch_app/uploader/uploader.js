@@ -17,7 +17,7 @@ export default function (component) {
   desk.find(".big").textContent = data.title;
   desk.find(".soft").textContent = data.accepts;
   desk.find(".zone").setAttribute("aria-label", `${data.title}, or choose files`);
-  desk.arrived = (drop) => setTriggerValue("arrived", drop);
+  desk.arrived = (drop, refused) => setTriggerValue("arrived", { drop, refused });
   desk.remind();
 }
 
@@ -53,6 +53,7 @@ class Desk {
     this.drop = fingerprint(files.map(([path, file]) => describe(path, file)).sort().join("\n"));
     this.begin(files);
     let whole = 0;
+    const refused = [];
     for (const [rank, [path, file]] of files.entries()) {
       this.now = rank;
       this.show(`${path} (${rank + 1} of ${files.length})`);
@@ -62,10 +63,11 @@ class Desk {
         this.mark(rank, "done", "has arrived");
       } catch (error) {
         if (this.stop.signal.aborted) break;
+        refused.push({ name: path, reason: `it was not uploaded, ${error.message}` });
         this.mark(rank, "bad", `was not uploaded: ${error.message}`);
       }
     }
-    this.end(whole, files.length);
+    this.end(whole, files.length, refused);
   }
 
   begin(files) {
@@ -79,7 +81,7 @@ class Desk {
     this.find(".list").hidden = false;
   }
 
-  end(whole, count) {
+  end(whole, count, refused) {
     const stopped = this.stop.signal.aborted;
     this.stop = null;
     window.removeEventListener("beforeunload", this.leaving);
@@ -91,7 +93,7 @@ class Desk {
     }
     this.keep(null);
     this.show(whole ? `${whole} of ${count} ${count === 1 ? "file has" : "files have"} arrived` : "No file has arrived");
-    if (whole) this.arrived(this.drop);
+    if (whole) this.arrived(this.drop, refused);
   }
 
   async one(path, file) {
