@@ -18,7 +18,7 @@ _STUDY, _TOKENS, _INTAKE, _DRAFT = "study", "tokens", "intake", "new_study"
 _SCAN, _LEFT, _REMOVAL, _AUTHOR, _TABLE = "scan", "left", "removal", "author", "table"
 _LOST, _SEEN, _ROUND = "lost", "seen", "form_round"
 _SKIPPED, _REJECTION, _SAID, _MASKS = "skipped", "rejection", "said", "masks"
-_DOWNLOAD = "download"
+_DOWNLOAD, _ACCEPTED = "download", "accepted"
 AUTHOR_COOKIE = "maskmatch_author"
 """Where the browser keeps the name of who works, percent-encoded."""
 _LONGEST_NAME = 80
@@ -242,15 +242,21 @@ def skipped() -> list[str]:
     return list(st.session_state.get(_SKIPPED, []))
 
 
-def leave_review(said: str) -> None:
-    """A scan was decided on: turn to the next, which says what was done."""
+def leave_review(said: str, accepted: tuple[str, str, str] | None = None) -> None:
+    """A scan was decided on: turn to the next, which says what was done, and lets an acceptance be taken back."""
     st.session_state[_SAID] = said
+    st.session_state[_ACCEPTED] = accepted
     _forget_scan()
 
 
 def said_in_review() -> str | None:
     """What was just decided; told once."""
     return cast("str | None", st.session_state.pop(_SAID, None))
+
+
+def last_accepted() -> tuple[str, str, str] | None:
+    """The scan that was accepted last on the page Review, its model and the label version that came of it."""
+    return cast("tuple[str, str, str] | None", st.session_state.get(_ACCEPTED))
 
 
 def ask_rejection(name: str | None) -> None:

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         begin_correction,
         reject_prediction,
         review_queue,
+        withdraw_acceptance,
     )
     from maskmatch_med.service.scoring import evaluate
     from maskmatch_med.service.strokes import (
@@ -266,6 +267,7 @@ __all__ = [
     "volumes",
     "volumes_table",
     "was_too_short",
+    "withdraw_acceptance",
 ]
 
 __getattr__ = lazy_names(__name__, __file__)

@@ -101,6 +101,8 @@ def _predictions(study: Study, case: str) -> Iterator[Event]:
         yield Event("prediction", _written(path), f"Predicted by {model}", model=model)
     for one in verdicts_of(study, case):
         title = f"Prediction of {one.model} {one.verdict}"
+        if one.verdict == "withdrawn":
+            title = f"Acceptance of the prediction of {one.model} withdrawn"
         reason = (one.reason,) if one.reason else ()
         yield Event("verdict", one.when, title, author=one.author, model=one.model, notes=reason)
 

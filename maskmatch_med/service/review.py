@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from maskmatch_med.errors import MaskMatchError
+from maskmatch_med.errors import InputError, MaskMatchError, StudyError
 from maskmatch_med.ranking import Doubt, LabelNorm, Observed, StructureShape, doubts_of, total
 from maskmatch_med.service.label import accept_prediction, start_from_prediction
 from maskmatch_med.service.observed import Looking, PredictionFacts, label_facts, prediction_facts
 from maskmatch_med.service.predictions import Predictions
 from maskmatch_med.study import Case, Drafts, LabelVersion, Study
 from maskmatch_med.study.verdicts import Verdict, add_verdict, prediction_path
+from maskmatch_med.study.versions import withdraw_version
 
 _MOST_REASONS = 2
 _NO_DOUBT = "Nothing speaks against it; a look is enough"
@@ -92,6 +93,33 @@ def accept_reviewed(study: StudyPath, case: str, model: str, author: str = "") -
     version = accept_prediction(opened.root, case, model, author)
     add_verdict(opened, case, model, "accepted", "", author)
     return version
+
+
+def withdraw_acceptance(study: StudyPath, case: str, model: str, version: str, author: str = "") -> None:
+    """Take an acceptance back: the scan has the label of before, or none, and its prediction waits again.
+
+    Args:
+        study: the study.
+        case: the scan.
+        model: whose prediction was accepted.
+        version: the label version that came of it, as :func:`accept_reviewed` gave it.
+        author: who takes it back.
+
+    Raises:
+        InputError: that version is not the label of now, or did not come of that prediction.
+        StudyError: something was painted since, or the study cannot be written.
+    """
+    opened = Study.open(_opened(study).root)
+    with opened.editing():
+        label = opened.case(case).label
+        if label is None or (label.version, label.model) != (version, model):
+            raise InputError(
+                f"the label of {case} is no longer the accepted prediction of {model}; nothing was changed"
+            )
+        if case in Drafts(opened).unsaved():
+            raise StudyError(f"somebody has painted on {case} since it was accepted; nothing was changed")
+        withdraw_version(opened.root, case, version)
+        add_verdict(opened, case, model, "withdrawn", "", author)
 
 
 def reject_prediction(study: StudyPath, case: str, model: str, reason: str, author: str = "") -> Verdict:

@@ -158,6 +158,6 @@ def refuse_unknown_values(labels: LabelMap, label_names: Mapping[str, int], path
     if unknown:
         declared = ", ".join(str(v) for v in sorted(label_names.values()))
         raise InputError(
-            f"label {unknown[0]} is not among the values {declared} of the classes: {path}; correct the label or "
+            f"label {unknown[0]} is not among {declared}, the values of the classes: {path}; correct the label or "
             "declare the class"
         )

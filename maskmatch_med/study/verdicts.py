@@ -14,7 +14,8 @@ from maskmatch_med.study.admission import check_name
 from maskmatch_med.study.records import file_sha256, refuse_newer, save_record
 from maskmatch_med.study.study import Study
 
-Decision = Literal["accepted", "rejected"]
+Decision = Literal["accepted", "rejected", "withdrawn"]
+"""``withdrawn`` takes back the decision before it."""
 REVIEW_ENDING = ".review.json"
 PREDICTION_ENDING = ".nii.gz"
 
@@ -98,7 +99,7 @@ def verdicts_of(study: Study, case: str) -> list[Verdict]:
 
 
 def verdict_on(prediction: Path) -> Verdict | None:
-    """The last decision on a prediction as it is now; None where there is none, or it was made anew since.
+    """The last decision on a prediction as it is now; None where there is none, it was withdrawn, or made anew since.
 
     Raises:
         StudyError: the record is damaged.
@@ -107,7 +108,7 @@ def verdict_on(prediction: Path) -> Verdict | None:
     if not path.is_file():
         return None
     found = [one for one in _read(path) if one.sha256 == file_sha256(prediction)]
-    return found[-1] if found else None
+    return found[-1] if found and found[-1].verdict != "withdrawn" else None
 
 
 def _beside(prediction: Path) -> Path:

@@ -13,6 +13,8 @@ from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.study.records import LabelVersion, file_sha256, load_record, save_record
 
 _NUMBER = re.compile(r"^(\d{4,})\.(nii\.gz|json)$")
+_EVER = re.compile(r"^(\d{4,})\.")
+_WITHDRAWN = ".withdrawn"
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,22 @@ def add_version(
     """
     folder = root / "history" / case
     folder.mkdir(parents=True, exist_ok=True)
-    taken = [int(m[1]) for m in (_NUMBER.match(p.name) for p in folder.iterdir()) if m]
+    taken = [int(m[1]) for m in (_EVER.match(p.name) for p in folder.iterdir()) if m]
     name = f"{max(taken, default=0) + 1:04d}"
     path = folder / f"{name}.nii.gz"
     parent = authorship.parent or latest_name(root, case)
     write_segmentation(path, labels.array, labels.geometry)
     return _save(path, labels, label_names, replace(authorship, parent=parent))
+
+
+def withdraw_version(root: Path, case: str, version: str) -> None:
+    """Let a version count no longer, as if it had not been made; its files stay beside the others, and its number used.
+
+    The sidecar goes first: what dies in between leaves voxels that nothing refers to.
+    """
+    for ending in ("json", "nii.gz"):
+        path = root / "history" / case / f"{version}.{ending}"
+        path.replace(path.with_name(f"{path.name}{_WITHDRAWN}"))
 
 
 def recover_version(root: Path, case: str, version: str, label_names: dict[str, int]) -> bool:

@@ -107,6 +107,8 @@ class LabelView:
                 broken.append(case)
             name = latest_name(self.root, case)
             if name is None:
+                if entry is not None and _untouched(self._file(case), entry):
+                    self._file(case).unlink()  # of a version that was withdrawn
                 continue
             version = load_version(self.root, case, name)
             partial |= not version.complete

@@ -102,6 +102,24 @@ def test_a_model_that_has_segmented_nothing_is_sent_to_do_so(root: Path) -> None
     assert "Train a model" not in {button.label for button in app.button}
 
 
+def test_an_acceptance_can_be_undone(predicted: Path) -> None:
+    app = _open()
+    assert "undo acceptance" not in {button.key for button in app.button}
+    _press(app, "do Accept")
+    assert "**phantom\\_003** was accepted" in _text(app)
+    assert browse(predicted).states["accepted"] == 1
+    assert _in_view(app) == OPEN[0]
+    _press(app, "undo acceptance")
+    assert _in_view(app) == OPEN[1]
+    assert browse(predicted).states["accepted"] == 0
+    assert "undo acceptance" not in {button.key for button in app.button}
+    for _ in OPEN:
+        _press(app, "do Accept")
+    assert "Everything is reviewed" in _text(app)
+    _press(app, "undo acceptance")
+    assert "Everything is reviewed" not in _text(app)
+
+
 def test_the_most_doubtful_comes_first_with_its_reason_and_overlays(predicted: Path) -> None:
     app = _open()
     rows = _component(app, "queue")["rows"]

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +22,12 @@ from safetensors.numpy import load_file
 
 from maskmatch_med import service
 from maskmatch_med.bench import BenchRequest, Design, LabelBudget, Variant, run_bench
-from maskmatch_med.bench.cell import cell_folder, model_of, read_result, run_cell
+from maskmatch_med.bench.cell import cell_folder, check_scored, model_of, read_result, run_cell
 from maskmatch_med.bench.prepare import prepare_study
 from maskmatch_med.bench.runs import Run
 from maskmatch_med.bench.summary import table, write_results
 from maskmatch_med.cli.app import main
-from maskmatch_med.errors import TrainingError
+from maskmatch_med.errors import InputError, TrainingError
 from maskmatch_med.study import Study
 
 PLAN = {"patch_vox": "[16, 16, 16]", "network.features": "[4, 8, 8]"}
@@ -187,6 +188,20 @@ def test_a_wrong_word_of_the_plan_or_a_missing_scan_is_told_before_and_the_corre
     assert "nosuch" in capsys.readouterr().err
     assert main([*words, "--splits", str(phantom_source / "splits.json"), "--labelled", "2"]) == 0
     assert "1 of 1 trainings are finished" in (root / "table.md").read_text()
+
+
+def test_labels_to_score_on_may_be_turned_but_not_lie_elsewhere(phantom_source: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(phantom_source, tmp_path / "source"))
+    name = json.loads((source / "splits.json").read_text())["test"][0]
+    path = next(source.glob(f"labels*/{name}.nii.gz"))
+    label = nib.load(path)
+    turned = label.as_reoriented(nib.orientations.axcodes2ornt(("P", "S", "L")))
+    nib.save(turned, path)
+    check_scored(design_of(source, "supervised"))
+    turned.affine[:3, 3] += 50
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), turned.affine), path)
+    with pytest.raises(InputError, match=f"{name}.nii.gz does not lie on the grid of its scan"):
+        check_scored(design_of(source, "supervised"))
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 600) -> None:

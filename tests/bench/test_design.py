@@ -54,6 +54,23 @@ def test_one_training_of_each_start_comes_before_those_that_would_wait_for_it(de
     assert [cell.seed for cell in starts_first(cells[1:])] == [0, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ("seed=4", "--seeds"),
+        ("method=supervised", "--recipes"),
+        ("device=cuda", "--devices"),
+        ("preset=best", "--preset"),
+    ],
+)
+def test_what_a_benchmark_decides_is_no_setting(design: Any, given: str, option: str) -> None:
+    key, value = given.split("=")
+    with pytest.raises(InputError, match=option):
+        design(settings={key: value}).check()
+    with pytest.raises(InputError, match=option):
+        design(variants=(Variant.parse(f"x=maskmatch;{given}"),)).check()
+
+
 def test_a_cells_settings_are_the_designs_and_its_own(design: Any) -> None:
     narrow = Variant.parse("narrow=maskmatch;pseudo_labels.scales=[0.9,1,1.1];pseudo_labels.gate=false")
     whole = design(variants=(narrow,), settings={"labelled_batch": "1"}, preset="quick", minutes=2.0)

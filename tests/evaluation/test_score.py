@@ -72,6 +72,14 @@ def test_tolerance_is_in_millimetres():
     assert score_case(prediction, reference, SPACING, {"a": 1}, EvaluateOptions(nsd_mm=2.0))[0].nsd == 1
 
 
+@pytest.mark.parametrize("rounding", [-3e-7, 0.0, 3e-7])
+def test_a_distance_of_just_the_tolerance_does_not_turn_on_how_a_header_rounds(rounding):
+    reference, prediction = empty(), empty()
+    reference[2, 2, 2] = prediction[2, 3, 2] = 1
+    spacing = (SPACING[0], 2.0 + rounding, SPACING[2])
+    assert score_case(prediction, reference, spacing, {"a": 1}, EvaluateOptions(nsd_mm=2.0))[0].nsd == 1
+
+
 def test_paper_mode_is_in_voxels_and_scores_empty_predictions_as_published():
     reference, prediction = empty(), empty()
     reference[2, 2, 2] = 1

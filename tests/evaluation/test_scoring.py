@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -156,6 +157,16 @@ def test_a_prediction_without_reference_is_named(folders: tuple[Path, Path]):
     write_segmentation(pred / "stranger.nii.gz", labels(), GRID)
     with pytest.raises(InputError, match=r"no reference for stranger in .*dataset.*found a, b, c"):
         evaluate(pred, ref)
+
+
+def test_a_reference_stored_with_other_axes_is_turned(folders: tuple[Path, Path]):
+    before = evaluate(*folders)
+    path = folders[1] / "labelsTr" / "a.nii.gz"
+    stored = nib.load(path)
+    turned = stored.as_reoriented(nib.orientations.axcodes2ornt(("P", "S", "L")))
+    assert turned.shape != stored.shape
+    nib.save(turned, path)
+    assert evaluate(*folders).as_csv() == before.as_csv()
 
 
 def test_another_shape_and_another_place_are_refused_with_both(folders: tuple[Path, Path]):

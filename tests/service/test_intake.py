@@ -123,7 +123,9 @@ def test_a_wrong_label_or_dataset_json_keeps_no_scan_out(drop: Path, tmp_path: P
     assert (intake.added, intake.labelled) == (["a", "b"], ["a"])
     refused = {refusal.name: refusal.reason for refusal in intake.refused}
     assert "not valid JSON" in refused["dataset.json"]
-    assert "its scan b came in without it, as label 2 is not among the values 0, 1" in refused["b.nii.gz"]
+    assert (
+        "its scan b came in without it, as label 2 is not among 0, 1, the values of the classes" in refused["b.nii.gz"]
+    )
 
 
 def test_options_of_the_command_line_are_called_so(drop: Path, tmp_path: Path) -> None:

@@ -77,6 +77,45 @@ def test_a_model_that_is_unsure_is_looked_at_first(predicted: Path) -> None:
     assert queue[0].score > queue[1].score > queue[2].score
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_acceptance_is_taken_back(predicted: Path, begun: bool) -> None:
+    case = OPEN[0]
+    if begun:
+        painted = np.full(_shape(predicted, case), 255, np.uint8)
+        painted[3] = 0
+        Study.open(predicted).add_label(case, painted, author="Ada")
+    before = Study.open(predicted).case(case).label
+    shown = predicted / "labelsTr" / f"{case}.nii.gz"
+    version = service.accept_reviewed(predicted, case, "m", "Bo")
+    assert case not in _names(predicted)
+    assert shown.is_file()
+    service.withdraw_acceptance(predicted, case, "m", version.version, "Bo")
+    assert Study.open(predicted).case(case).label == before
+    assert shown.is_file() == begun
+    assert case in _names(predicted)
+    draft = service.open_draft(predicted, case)
+    assert draft.judged.any() == begun
+    assert [one.verdict for one in verdicts_of(Study.at(predicted), case)] == ["accepted", "withdrawn"]
+    assert service.scan_history(predicted, case)[0].title == "Acceptance of the prediction of m withdrawn"
+    with pytest.raises(InputError, match="no longer the accepted prediction"):
+        service.withdraw_acceptance(predicted, case, "m", version.version)
+    assert not [one for one in service.check_study(predicted) if case in one.message and one.severity == "error"]
+    again = service.accept_reviewed(predicted, case, "m")
+    assert int(again.version) == int(version.version) + 1
+
+
+def test_what_was_painted_since_keeps_an_acceptance(predicted: Path) -> None:
+    case = OPEN[0]
+    version = service.accept_reviewed(predicted, case, "m")
+    draft = service.open_draft(predicted, case)
+    labels = draft.labels.copy()
+    labels[0, 0, 0] = 1
+    service.save_strokes(predicted, case, draft.revision, labels, draft.judged)
+    with pytest.raises(StudyError, match="painted on"):
+        service.withdraw_acceptance(predicted, case, "m", version.version)
+    assert case not in _names(predicted)
+
+
 def test_a_change_against_the_previous_model_is_told(predicted: Path) -> None:
     changed = _block()
     changed[changed == 2] = 0

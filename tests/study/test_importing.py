@@ -312,7 +312,7 @@ BAD = {
     "truncated label": (lambda s: _truncate(s / "labelsTr/c.nii.gz"), r"c\.nii\.gz is cut off"),
     "undeclared value": (
         lambda s: write_segmentation(s / "labelsTr/c.nii.gz", _labels(0) * 7, GEOMETRY),
-        r"label 7 is not among 0, 1 declared in dataset.json: .*c\.nii\.gz",
+        r"label 7 is not among 0, 1, the values of the classes: .*c\.nii\.gz",
     ),
     "label of another shape": (
         lambda s: write_segmentation(

@@ -251,6 +251,30 @@ def test_frames_and_magnitude(tmp_path):
     np.testing.assert_allclose(found, 5 * np.abs(values[..., 0]), rtol=1e-5)
 
 
+def test_values_with_gaps_make_empty_classes_and_that_is_said(tmp_path):
+    _scan(tmp_path / "s/images/n.nii.gz")
+    write_segmentation(tmp_path / "s/labels/n.nii.gz", BOX * np.uint8(5), GEOMETRY)
+    summary = import_scans(tmp_path / "s", tmp_path / "study")
+    assert len(Study.open(tmp_path / "study").label_names) == 6
+    assert any(note.startswith("4 of the 5 classes, such as class_1, occur in no label") for note in summary.notes)
+    write_segmentation(tmp_path / "s/labels/n.nii.gz", BOX, GEOMETRY)
+    assert not any("occur in no label" in note for note in import_scans(tmp_path / "s", tmp_path / "other").notes)
+
+
+def test_labels_beside_scans_of_one_folder_a_patient(tmp_path):
+    for seed, patient in enumerate(("p1", "p2", "p3")):
+        _scan(tmp_path / f"s/{patient}/imaging.nii.gz", seed)
+        if patient != "p3":
+            write_segmentation(tmp_path / f"s/{patient}/segmentation.nii.gz", BOX, GEOMETRY)
+    summary = import_scans(tmp_path / "s", tmp_path / "study")
+    assert (summary.added, summary.labelled) == (("p1", "p2", "p3"), ("p1", "p2"))
+    label = Study.open(tmp_path / "study").case("p2").label
+    assert label is not None
+    np.testing.assert_array_equal(label.read().array, BOX)
+    shutil.move(tmp_path / "s/p1/segmentation.nii.gz", tmp_path / "s/p1/imaging_seg.nii.gz")
+    assert import_scans(tmp_path / "s", tmp_path / "again").labelled == ("p1", "p2")
+
+
 def test_a_bad_label_among_good_ones_leaves_nothing_written(tmp_path):
     for seed in range(12):
         _scan(tmp_path / f"s/images/n{seed:02d}.nii.gz", seed)

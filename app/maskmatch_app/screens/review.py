@@ -77,9 +77,11 @@ def act(root: Path, word: str, item: service.ReviewItem) -> None:
     if word == "Reject":
         state.ask_rejection(item.case)
         st.rerun()
+    accepted = None
     try:
         if word == "Accept":
-            service.accept_reviewed(root, item.case, item.model, state.author())
+            version = service.accept_reviewed(root, item.case, item.model, state.author())
+            accepted = (item.case, item.model, version.version)
         elif word == "Correct":
             service.begin_correction(root, item.case, item.model, state.author())
     except (MaskMatchError, OSError) as error:
@@ -89,7 +91,28 @@ def act(root: Path, word: str, item: service.ReviewItem) -> None:
         state.skip(item.case)
         there = {"study": state.study_key() or "", "scan": item.case, "from": "review"}
         st.switch_page("screens/label.py", query_params=there)
-    state.leave_review(f"Accepted {item.case}")
+    state.leave_review(f"Accepted {item.case}", accepted)
+    st.rerun()
+
+
+def take_back(root: Path) -> None:
+    """The door back from the last acceptance: a key is pressed quickly."""
+    last = state.last_accepted()
+    if last is None or not service.may_write(root):
+        return
+    case, model, version = last
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="accepted last"):
+        st.markdown(f":material/check_circle: **{look.plain(case)}** was accepted.", width="content")
+        if not st.button("Undo", key="undo acceptance", icon=":material/undo:"):
+            return
+    try:
+        service.withdraw_acceptance(root, case, model, version, state.author())
+    except (MaskMatchError, OSError) as error:
+        state.leave_review("Not taken back")
+        st.error(look.plain(failures.in_words(error)), icon=":material/error:")
+        return
+    state.leave_review(f"{case} waits again")
+    state.show_scan(case)
     st.rerun()
 
 
@@ -220,6 +243,7 @@ if items:
 if said := state.said_in_review():
     st.toast(look.plain(said), icon=":material/check_circle:")
 look.read_only(root)
+take_back(root)
 if not items:
     nothing_waits(root, study)
 else:
