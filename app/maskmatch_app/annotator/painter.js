@@ -344,7 +344,7 @@ export class Painter extends Desk {
     const box = slab(this.mask.shape, this.axis, this.viewer.voxel()[this.axis]);
     let open = 0;
     this.mask.each(box, (n) => { open += 1 - this.mask.judged[n]; });
-    this.find(".slice-state").textContent = open ? "" : `This ${this.viewer.planeName(this.axis)} slice is complete`;
+    this.find(".slice-state").textContent = open ? "" : `This ${this.data.picture ? "picture" : `${this.viewer.planeName(this.axis)} slice`} is complete`;
     this.find(".complete-slice").hidden = !open;
     this.find(".complete-slice").textContent = slices ? "Complete slice" : `Complete ${this.viewer.planeName(this.axis)} slice`;
   }
@@ -382,8 +382,15 @@ export class Painter extends Desk {
     const action = ACTIONS.find((one) => one.key === pressed);
     if (action) return () => this[action.act]();
     if (/^[0-9]$/.test(pressed)) return () => this.pick(Number(pressed));
-    const more = { d: () => this.look("solid"), h: () => this.hide(), j: () => this.find(".judged").click(), q: () => this.find(".ball").click(), t: () => this.limits.turn(), n: () => this.next(), l: () => this.swapSides(), "[": () => this.resize(-1), "]": () => this.resize(1), "+": () => this.viewer.zoom(1.25), "-": () => this.viewer.zoom(0.8), "=": () => this.viewer.zoom(0), enter: () => this.complete(event.shiftKey ? null : this.axis), escape: () => (this.pen.cancel() ? null : this.find(".sheet").setAttribute("hidden", "")) };
+    const more = { d: () => this.look("solid"), h: () => this.hide(), j: () => this.find(".judged").click(), q: () => this.find(".ball").click(), t: () => this.limits.turn(), n: () => this.next(), l: () => this.swapSides(), "[": () => this.resize(-1), "]": () => this.resize(1), "+": () => this.viewer.zoom(1.25), "-": () => this.viewer.zoom(0.8), "=": () => this.viewer.zoom(0), enter: () => this.complete(event.shiftKey ? null : this.axis), escape: () => this.escape() };
     return more[pressed] || super.acts(pressed, event);
+  }
+
+  // Give up the stroke at hand, else what lies over the picture.
+  escape() {
+    if (this.pen.cancel()) return;
+    if (!this.find(".panel").hidden) this.find(".panel .no").click();
+    this.find(".sheet").setAttribute("hidden", "");
   }
 
   close() {

@@ -29,6 +29,7 @@ def distribution(found: Sequence[service.ScanVolume], unit: str) -> dict[str, An
         }
         for rank, one in enumerate(found)
     ]
+    structures = list(dict.fromkeys(one.structure for one in found))
     kinds = {"domain": ["as the others", "far from the others", "judged in part"]}
     value = {"field": "at", "type": "quantitative", "title": unit, "scale": {"zero": False, "nice": True}}
     box = {
@@ -66,7 +67,13 @@ def distribution(found: Sequence[service.ScanVolume], unit: str) -> dict[str, An
     }
     return {
         "data": {"values": rows},
-        "facet": {"field": "structure", "type": "nominal", "title": None, "header": {"labelFontSize": 13}},
+        "facet": {
+            "field": "structure",
+            "type": "nominal",
+            "title": None,
+            "sort": structures,
+            "header": {"labelFontSize": 13},
+        },
         "columns": _ABREAST,
         "spec": {"width": 190, "height": 230, "layer": [box, dots, beyond]},
         "resolve": {"scale": {"y": "independent"}},
@@ -106,7 +113,13 @@ def agreement(scores: Sequence[service.ModelScores]) -> dict[str, Any]:
         "mark": {"type": "point", "size": 46, "strokeWidth": 1.6, "opacity": 0.85},
         "encoding": {
             "x": {"field": "dice", "type": "quantitative", "title": "Dice", "scale": {"domain": [0, 1]}},
-            "y": {"field": "structure", "type": "nominal", "title": None, "axis": {"labelLimit": 160}},
+            "y": {
+                "field": "structure",
+                "type": "nominal",
+                "title": None,
+                "sort": list(dict.fromkeys(row["structure"] for row in rows)),
+                "axis": {"labelLimit": 160},
+            },
             "yOffset": {"field": "model", "sort": models},
             **_by("model", models),
             "tooltip": [

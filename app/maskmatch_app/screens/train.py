@@ -90,7 +90,10 @@ def head(root: Path, job: service.JobState) -> None:
     title, doors = st.columns([1, 1], vertical_alignment="center")
     title.markdown(f"**{look.plain(job.title)}** :{colour}-badge[{word}] {when(job.started or job.queued)}")
     with doors.container(horizontal=True, horizontal_alignment="right", gap="xsmall"):
-        if job.status in _ACTIVE:
+        if job.status == "waiting" and (job.ahead or job.waits_for):
+            if st.button("Do not start it", key=f"stop {job.id}", icon=":material/close:"):
+                attempt(lambda: service.stop_job(root, job.id))
+        elif job.status in _ACTIVE:
             if st.button("Pause", key=f"pause {job.id}", icon=":material/pause:"):
                 attempt(lambda: service.pause_job(root, job.id))
             if st.button("Stop and keep", key=f"stop {job.id}", icon=":material/stop:"):
