@@ -129,11 +129,12 @@ if TYPE_CHECKING:
         repair_study,
     )
     from maskmatch_med.training import Snapshot
-    from maskmatch_med.training.card import was_too_short
+    from maskmatch_med.training.card import FEW_ITERATIONS, was_too_short
 
 __all__ = [
     "CITATION",
     "DATASETS",
+    "FEW_ITERATIONS",
     "LICENCE",
     "LICENCE_ADDRESS",
     "Box",

@@ -99,19 +99,22 @@ def _how_long(outlook: service.TrainingOutlook) -> tuple[Preset, float | None]:
     picked = st.segmented_control("How long", list(words), default="quick", format_func=words.__getitem__)
     if picked != _OWN:
         preset: Preset = next((name for name in _PRESETS if name == picked), "quick")
-        st.caption(_told(offers[preset], offers[preset].minutes, outlook.to_predict))
+        st.caption(offered(offers[preset], offers[preset].minutes, outlook.to_predict))
         return preset, None
     minutes = st.number_input("Minutes", 0.5, 10_000.0, 15.0, step=5.0, width=180)
     preset = "quick" if minutes <= _QUICK_UP_TO else "balanced" if minutes <= _BALANCED_UP_TO else "best"
-    st.caption(f"The network of {_PRESETS[preset]}. " + _told(offers[preset], minutes, outlook.to_predict))
+    st.caption(f"The network of {_PRESETS[preset]}. " + offered(offers[preset], minutes, outlook.to_predict))
     return preset, minutes
 
 
-def _told(offer: service.PresetOffer, minutes: float, scans: int) -> str:
+def offered(offer: service.PresetOffer, minutes: float, scans: int) -> str:
     """What a preset does on this machine, in sentences."""
     told = [offer.text]
     if offer.iterations is not None:
-        told.append(f"About {_round(offer.iterations * minutes / offer.minutes):,} steps in {duration(minutes)} here.")
+        steps = offer.iterations * minutes / offer.minutes
+        told.append(f"About {_round(steps):,} steps in {duration(minutes)} here.")
+        if steps < service.FEW_ITERATIONS:
+            told.append("**That is too few for a model worth reviewing: choose a longer time.**")
     else:
         told.append("How many steps this machine manages shows with the first training of this kind.")
     if scans and offer.prediction_minutes is not None:
