@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import maskmatch_app
 from maskmatch_app.parts.curves import thinned
-from maskmatch_app.parts.training_order import offered
+from maskmatch_app.parts.training_order import offer_in_words
 from maskmatch_app.shelf import FOLDER, STUDY
 from maskmatch_med import Study, service
 from maskmatch_med.config import TrainConfig
@@ -116,7 +116,7 @@ def test_a_training_before_tells_how_many_steps_fit(study: Path) -> None:
 @pytest.mark.parametrize(("minutes", "warned"), [(1.0, True), (5.0, False)])
 def test_a_time_in_which_nothing_is_learnt_is_told_before_the_start(minutes: float, warned: bool) -> None:
     offer = service.PresetOffer("quick", 5.0, "A first look.", 800, None)
-    assert ("too few for a model worth reviewing" in offered(offer, minutes, 0)) == warned
+    assert ("too few for a model worth reviewing" in offer_in_words(offer, minutes, 0)) == warned
 
 
 def test_strokes_without_a_version_are_offered_to_be_saved(study: Path) -> None:

@@ -95,6 +95,20 @@ def test_brush_eraser_background_undo_and_a_version(watch: Watch, server: Server
     sheet.compare_version(studies / "heads", "paint")
 
 
+def test_the_crosshair_is_a_thin_line_from_either_side(watch: Watch, server: Server) -> None:
+    desk = Desk(watch).open(server.address, "heads", SCANS[0])
+    desk.find("button[data-tool=move]").click()
+    desk.view("axial")
+    for side in ("Neurological", "Radiological"):
+        if desk.find(".side").inner_text() != side:
+            desk.find(".side").click()
+        watch.page.wait_for_timeout(400)
+        red, green, blue = np.moveaxis(desk.picture(), -1, 0)
+        yellow = (red > 180) & (green > 120) & (blue < 110)
+        wide = np.median(yellow.sum(0)[yellow.any(0)])
+        assert 1 <= wide <= 4, f"{side}: a horizontal line of {wide} pixels"
+
+
 @pytest.mark.proof
 def test_every_plane_of_all_planes_paints_what_it_tells(watch: Watch, server: Server, studies: Path) -> None:
     watch.page.set_viewport_size({"width": 1280, "height": 800})

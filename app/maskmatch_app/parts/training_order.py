@@ -99,15 +99,15 @@ def _how_long(outlook: service.TrainingOutlook) -> tuple[Preset, float | None]:
     picked = st.segmented_control("How long", list(words), default="quick", format_func=words.__getitem__)
     if picked != _OWN:
         preset: Preset = next((name for name in _PRESETS if name == picked), "quick")
-        st.caption(offered(offers[preset], offers[preset].minutes, outlook.to_predict))
+        st.caption(offer_in_words(offers[preset], offers[preset].minutes, outlook.to_predict))
         return preset, None
     minutes = st.number_input("Minutes", 0.5, 10_000.0, 15.0, step=5.0, width=180)
     preset = "quick" if minutes <= _QUICK_UP_TO else "balanced" if minutes <= _BALANCED_UP_TO else "best"
-    st.caption(f"The network of {_PRESETS[preset]}. " + offered(offers[preset], minutes, outlook.to_predict))
+    st.caption(f"The network of {_PRESETS[preset]}. " + offer_in_words(offers[preset], minutes, outlook.to_predict))
     return preset, minutes
 
 
-def offered(offer: service.PresetOffer, minutes: float, scans: int) -> str:
+def offer_in_words(offer: service.PresetOffer, minutes: float, scans: int) -> str:
     """What a preset does on this machine, in sentences."""
     told = [offer.text]
     if offer.iterations is not None:
