@@ -98,10 +98,11 @@ def test_brush_eraser_background_undo_and_a_version(watch: Watch, server: Server
 def test_the_crosshair_is_a_thin_line_from_either_side(watch: Watch, server: Server) -> None:
     desk = Desk(watch).open(server.address, "heads", SCANS[0])
     desk.find("button[data-tool=move]").click()
-    desk.view("axial")
     for side in ("Neurological", "Radiological"):
         if desk.find(".side").inner_text() != side:
             desk.find(".side").click()
+        desk.view("coronal")
+        desk.view("axial")
         watch.page.wait_for_timeout(400)
         red, green, blue = np.moveaxis(desk.picture(), -1, 0)
         yellow = (red > 180) & (green > 120) & (blue < 110)
