@@ -43,10 +43,11 @@ def on_grid(labels: LabelMap, geometry: Geometry, path: Path) -> tuple[LabelMap,
 
 
 def lies_on(own: Geometry, geometry: Geometry) -> bool:
-    """Whether :func:`on_grid` would take labels of this grid for a scan of that one."""
-    half_mm = min(geometry.spacing_mm) / 2
-    turned, target = own.to_canonical(), geometry.to_canonical()
-    return own.same_grid(geometry, half_mm) or turned.target.same_grid(target.target, half_mm)
+    """Whether a label's grid is its scan's, but for flips and the order of axes.
+
+    :func:`on_grid` lays such labels on the scan, and others too that lie less than half a voxel off.
+    """
+    return own.same_grid(geometry) or own.to_canonical().target.same_grid(geometry.to_canonical().target)
 
 
 def placed(
