@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from maskmatch_med import service
@@ -29,7 +29,6 @@ def distribution(found: Sequence[service.ScanVolume], unit: str) -> dict[str, An
         }
         for rank, one in enumerate(found)
     ]
-    structures = list(dict.fromkeys(one.structure for one in found))
     kinds = {"domain": ["as the others", "far from the others", "judged in part"]}
     value = {"field": "at", "type": "quantitative", "title": unit, "scale": {"zero": False, "nice": True}}
     box = {
@@ -67,17 +66,17 @@ def distribution(found: Sequence[service.ScanVolume], unit: str) -> dict[str, An
     }
     return {
         "data": {"values": rows},
-        "facet": {
-            "field": "structure",
-            "type": "nominal",
-            "title": None,
-            "sort": structures,
-            "header": {"labelFontSize": 13},
-        },
+        "facet": _facet(dict.fromkeys(one.structure for one in found)),
         "columns": _ABREAST,
         "spec": {"width": 190, "height": 230, "layer": [box, dots, beyond]},
         "resolve": {"scale": {"y": "independent"}},
     }
+
+
+def _facet(structures: Iterable[str]) -> dict[str, Any]:
+    """A plot a structure, in this order."""
+    header = {"labelFontSize": 13}
+    return {"field": "structure", "type": "nominal", "title": None, "sort": list(structures), "header": header}
 
 
 def cut_off(found: Sequence[service.ScanVolume]) -> int:
