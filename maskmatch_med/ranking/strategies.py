@@ -97,7 +97,7 @@ def _random(by_chance: Sequence[Candidate], labelled: Sequence[Features], seed: 
 def _foreground_random(by_chance: Sequence[Candidate], labelled: Sequence[Features], seed: int) -> list[Ranked]:
     words = {
         True: "chosen by chance among scans with foreground",
-        None: "by chance; nothing is predicted for it",
+        None: "chosen by chance; nothing is predicted for it",
     }
     order = sorted(by_chance, key=lambda one: (True, None, False).index(one.has_foreground))
     return [

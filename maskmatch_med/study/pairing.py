@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,13 +160,14 @@ def _label_folder(source: Path) -> Path | None:
 def _matched(files: Sequence[Path], cases: Sequence[CaseFiles], refused: Refused | None) -> dict[str, Path]:
     """The label file of each scan that has one."""
     series = {one: case.name for case in cases if (one := _series_of(case))}
-    alone = {case.channels[0].parent: case.name for case in cases}
+    held = Counter(case.channels[0].parent for case in cases)
+    alone = {folder: case.name for case in cases if held[folder := case.channels[0].parent] == 1}
     names = {case.name for case in cases}
     labels: dict[str, Path] = {}
     for path in files:
         stem = without_label_ending(strip_extension(path))
         # Scans of several folders may be named by their folder, and so are labels beside them.
-        choices = [f"{path.parent.name}_{stem}", stem]
+        choices = [f"{path.parent.name}_{stem}", stem] if path.parent in held else [stem]
         if path.parent in alone:
             choices += [alone[path.parent]] if is_bare_label(path) else [path.parent.name]
         name = next((choice for choice in choices if choice in names), stem)

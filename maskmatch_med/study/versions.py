@@ -90,6 +90,11 @@ def withdraw_version(root: Path, case: str, version: str) -> None:
         path.replace(path.with_name(f"{path.name}{_WITHDRAWN}"))
 
 
+def is_withdrawn(root: Path, case: str, version: str) -> bool:
+    """Whether a version was made and taken back."""
+    return (root / "history" / case / f"{version}.json{_WITHDRAWN}").is_file()
+
+
 def recover_version(root: Path, case: str, version: str, label_names: dict[str, int]) -> bool:
     """Write a damaged sidecar anew from its voxels, with the source ``recovered``; whether that was done.
 

@@ -28,7 +28,7 @@ from maskmatch_med.study.settings import (
     read_dataset_json,
     write_dataset_json,
 )
-from maskmatch_med.study.versions import Authorship, add_version, latest_name, load_version
+from maskmatch_med.study.versions import Authorship, add_version, is_withdrawn, latest_name, load_version
 
 
 class ViewEntry(BaseModel):
@@ -107,8 +107,9 @@ class LabelView:
                 broken.append(case)
             name = latest_name(self.root, case)
             if name is None:
-                if entry is not None and _untouched(self._file(case), entry):
-                    self._file(case).unlink()  # of a version that was withdrawn
+                withdrawn = entry is not None and is_withdrawn(self.root, case, entry.version)
+                if entry is not None and withdrawn and _untouched(self._file(case), entry):
+                    self._file(case).unlink()
                 continue
             version = load_version(self.root, case, name)
             partial |= not version.complete

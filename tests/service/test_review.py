@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -102,6 +103,13 @@ def test_an_acceptance_is_taken_back(predicted: Path, begun: bool) -> None:
     assert not [one for one in service.check_study(predicted) if case in one.message and one.severity == "error"]
     again = service.accept_reviewed(predicted, case, "m")
     assert int(again.version) == int(version.version) + 1
+
+
+def test_a_label_whose_history_is_lost_is_not_deleted(predicted: Path) -> None:
+    service.accept_reviewed(predicted, OPEN[0], "m")
+    shutil.rmtree(predicted / "history" / OPEN[0])
+    service.accept_reviewed(predicted, OPEN[1], "m")
+    assert (predicted / "labelsTr" / f"{OPEN[0]}.nii.gz").is_file()
 
 
 def test_what_was_painted_since_keeps_an_acceptance(predicted: Path) -> None:

@@ -275,6 +275,13 @@ def test_labels_beside_scans_of_one_folder_a_patient(tmp_path):
     assert import_scans(tmp_path / "s", tmp_path / "again").labelled == ("p1", "p2")
 
 
+def test_a_label_of_another_name_is_not_given_to_the_scan_that_its_folder_is_called_after(tmp_path):
+    for seed, name in enumerate(("head", "neck")):
+        _scan(tmp_path / f"head/{name}.nii.gz", seed)
+    write_segmentation(tmp_path / "head/foo_seg.nii.gz", BOX, GEOMETRY)
+    assert import_scans(tmp_path / "head", tmp_path / "study").labelled == ()
+
+
 def test_a_bad_label_among_good_ones_leaves_nothing_written(tmp_path):
     for seed in range(12):
         _scan(tmp_path / f"s/images/n{seed:02d}.nii.gz", seed)
