@@ -82,7 +82,10 @@ def run_cell(root: Path, design: Design, cell: Cell, device: str, stop_requested
         options = service.EvaluateOptions(nsd_mm=design.nsd_mm)
         scores = service.evaluate(folder / "predictions", references_of(design.data), options, folder / "scores")
         told = {name: metrics[name] for name in ("iterations", "seconds", "device", "precision", "memory_mib")}
-        write_text(folder / "result.json", json.dumps({**told, "rows": score_rows(scores)}, indent=1) + "\n")
+        write_text(
+            folder / "result.json",
+            json.dumps({**told, "unit": scores.units.length, "rows": score_rows(scores)}, indent=1) + "\n",
+        )
     return True
 
 

@@ -13,6 +13,7 @@ from maskmatch_med.bench.figures import write_figures
 from maskmatch_med.bench.runs import Run, finished_runs
 from maskmatch_med.bench.statistics import Paired, mean_over_seeds, mean_sd, paired_difference
 from maskmatch_med.evaluation.results import METRICS
+from maskmatch_med.evaluation.units import FLAT, SOLID
 from maskmatch_med.io.atomic import write_text
 
 BASELINES = ("supervised", "fixmatch")
@@ -103,7 +104,9 @@ def _by_label_count(groups: Mapping[str, Mapping[str, Sequence[Run]]], budget: s
 
 
 def _scores(design: Design, group: Mapping[str, Sequence[Run]]) -> list[str]:
-    heads = ["recipe", "seeds", "Dice", f"NSD {design.nsd_mm:g} mm", "HD95 mm", "ASSD mm", "iterations", "minutes"]
+    flat = all(run.result.get("unit") == FLAT.length for runs in group.values() for run in runs)
+    scored = (FLAT if flat else SOLID).metric_heads(design.nsd_mm)
+    heads = ["recipe", "seeds", *(scored[metric] for metric in METRICS), "iterations", "minutes"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for name, runs in group.items():
         digits = {"dice": 4, "nsd": 3, "hd95_mm": 2, "assd_mm": 2}

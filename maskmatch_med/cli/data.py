@@ -6,7 +6,7 @@ import getpass
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="nnU-Net or MSD dataset, folder, zip of DICOM, or file.")
+        Path, typer.Argument(metavar="SRC", help="nnU-Net or MSD dataset, folder, zip archive, or file.")
     ],
     study: StudyPath,
     labels: Annotated[Path | None, typer.Option(help="Folder of the labels, or the label file of one scan.")] = None,
@@ -65,7 +65,7 @@ def import_(
         str | None, typer.Option(help="Names, or patterns: t1=*_t1.nii.gz,flair=*_flair.nii.gz")
     ] = None,
     resample: Annotated[bool, typer.Option("--resample", help="Bring labels on other grids to their scan's.")] = False,
-    frames: Annotated[str | None, typer.Option(help="Frames of 4D scans to take as channels: 0,2.")] = None,
+    frames: Annotated[str | None, typer.Option(help="Frames of 4D scans to take as channels: 0,2 or all.")] = None,
     magnitude: Annotated[bool, typer.Option("--magnitude", help="Read complex scans as their magnitude.")] = False,
     splits: Annotated[Path | None, typer.Option(help="JSON with label_order and test; test stays out.")] = None,
     labelled: Annotated[int | None, typer.Option(help="Only the first N of label_order bring a label.")] = None,
@@ -204,8 +204,7 @@ def _channels(text: str | None) -> tuple[str, ...] | dict[str, str] | None:
     return table
 
 
-def _frames(text: str | None) -> tuple[int, ...] | None:
-    try:
-        return None if text is None else tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--frames {text} cannot be used; expected numbers from 0 such as 0,2") from error
+def _frames(text: str | None) -> tuple[int, ...] | Literal["all"] | None:
+    from maskmatch_med.study.options import frame_numbers
+
+    return "all" if text == "all" else None if text is None else frame_numbers(text)

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from maskmatch_med.evaluation.figures import INK, PALETTE, dress, legend
 from maskmatch_med.evaluation.results import Evaluation
+from maskmatch_med.evaluation.units import SOLID, Units
 
 _NORMAL_95 = 1.96
 _MOST_PANELS = 6
@@ -91,11 +92,12 @@ def agreements(evaluation: Evaluation) -> list[Agreement]:
     return found
 
 
-def agreement_figure(found: Mapping[str, list[Agreement]]) -> Figure:
+def agreement_figure(found: Mapping[str, list[Agreement]], units: Units = SOLID) -> Figure:
     """A panel a structure: difference against mean, the bias as a line, the limits of agreement dashed.
 
     Args:
         found: by model. A single model may have the name "".
+        units: what volumes, or areas, are counted in.
     """
     structures = list(dict.fromkeys(part.structure for parts in found.values() for part in parts))[:_MOST_PANELS]
     columns = min(3, len(structures))
@@ -108,8 +110,8 @@ def agreement_figure(found: Mapping[str, list[Agreement]]) -> Figure:
                 _panel(axes, part, PALETTE[rank % len(PALETTE)], model)
         axes.axhline(0, color=INK, linewidth=0.6, alpha=0.5)
         axes.margins(y=0.2)
-        dress(axes, "mean of both, ml", structure)
-        axes.set_ylabel("prediction − reference, ml", color=INK, fontsize=9)
+        dress(axes, f"mean of both, {units.amount}", structure)
+        axes.set_ylabel(f"prediction − reference, {units.amount}", color=INK, fontsize=9)
     for axes in grid[len(structures) :]:
         axes.set_visible(False)
     if any(found):

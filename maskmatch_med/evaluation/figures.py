@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from maskmatch_med.evaluation.units import SOLID, Units
+
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6BB1")
 """Okabe and Ito's colours, told apart by all kinds of colour vision."""
 
@@ -42,11 +44,12 @@ def dice_figure(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     return figure
 
 
-def volume_figure(volumes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Every case's volume in ml by structure, drawn as :func:`dice_figure` draws scores.
+def volume_figure(volumes: Mapping[str, Mapping[str, Sequence[float]]], units: Units = SOLID) -> Figure:
+    """Every case's volume, or area, by structure, drawn as :func:`dice_figure` draws scores.
 
     Args:
         volumes: by who made them ("reference", a model), by structure, the volume of each case.
+        units: what it is counted in.
     """
     figure, axes = _grouped(volumes)
     shown = [v for found in volumes.values() for listed in found.values() for v in listed if v > 0]
@@ -54,7 +57,7 @@ def volume_figure(volumes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    dress(axes, "", "volume, ml")
+    dress(axes, "", f"{units.size}, {units.amount}")
     legend(axes)
     figure.tight_layout()
     return figure

@@ -70,9 +70,14 @@ class Overview:
         """The volume in ml of one structure in every complete label that shows it."""
         return [scan.volumes_ml[structure] for scan in self.scans if structure in scan.volumes_ml]
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether all scans are pictures."""
+        return bool(self.scans) and all(scan.is_raster for scan in self.scans)
+
     def ranges(self) -> list[tuple[str, str, str, str]]:
         """Rows (what, least, median, most) of grid and labels."""
-        grids = [] if all(scan.is_raster for scan in self.scans) else _grid_rows(self.scans)
+        grids = [] if self.is_flat else _grid_rows(self.scans)
         sizes = [(f"voxels {axis}", [s.shape[i] for s in self.scans]) for i, axis in enumerate(_AXES)]
         if not grids:
             sizes = [("pixels across", sizes[0][1]), ("pixels down", sizes[1][1])]

@@ -18,6 +18,7 @@ from maskmatch_med.evaluation.page import png_uri, render, svg
 from maskmatch_med.evaluation.pictures import CasePicture, case_figure
 from maskmatch_med.evaluation.report_tables import agreement_table, case_table, differences, score_table
 from maskmatch_med.evaluation.results import Evaluation
+from maskmatch_med.evaluation.units import FLAT, SOLID, Units
 from maskmatch_med.io.atomic import write_text
 
 
@@ -101,6 +102,12 @@ class ReportData:
     costs: Sequence[Cost] = ()
     kicker: str = "Report"
 
+    @property
+    def units(self) -> Units:
+        """What distances and sizes are counted in."""
+        flat = self.overview is not None and self.overview.is_flat
+        return next((one.units for one in self.evaluations.values()), FLAT if flat else SOLID)
+
 
 def write_report(path: Path, data: ReportData) -> None:
     """Write the report as one HTML file, whole or not at all.
@@ -133,9 +140,13 @@ def render_report(data: ReportData) -> str:
         differences=differences(evaluations),
         cases=case_table(evaluations),
         dice_plot=svg(dice_figure(scores), "Dice of every case by structure") if evaluations else None,
-        volume_plot=svg(volume_figure(_volumes(evaluations)), "Volumes by structure") if evaluations else None,
+        volume_plot=svg(volume_figure(_volumes(evaluations), data.units), "Sizes by structure")
+        if evaluations
+        else None,
         agreements={name: agreement_table(found) for name, found in agreed.items()},
-        agreement_plot=svg(agreement_figure(agreed), "Volume differences") if any(agreed.values()) else None,
+        agreement_plot=svg(agreement_figure(agreed, data.units), "Differences in size")
+        if any(agreed.values())
+        else None,
         overview_plot=svg(overview, "Spacing, size and label volumes of every scan") if overview else None,
         calibration_plot=svg(calibration_figure(calibrated), "Reliability diagram") if calibrated else None,
         curve_plot=svg(curves, "Learning curves by training time") if curves else None,

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from maskmatch_med.evaluation.figures import dice_figure, png_bytes
 from maskmatch_med.evaluation.score import EvaluateOptions, Row
+from maskmatch_med.evaluation.units import SOLID, Units
 from maskmatch_med.io.atomic import write_bytes, write_text
 
 METRICS = ("dice", "nsd", "hd95_mm", "assd_mm")
@@ -74,12 +75,14 @@ class Evaluation:
         classes: name to value, background left out.
         options: how they were scored.
         without_prediction: names of references that nothing was predicted for.
+        units: of distances, of the tolerance and of sizes.
     """
 
     rows: tuple[Row, ...]
     classes: Mapping[str, int]
     options: EvaluateOptions
     without_prediction: tuple[str, ...] = ()
+    units: Units = SOLID
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -125,7 +128,8 @@ class Evaluation:
             "references_without_prediction": list(self.without_prediction),
             "nsd_mm": self.options.nsd_mm,
             "paper": self.options.paper,
-            "rules": _RULES + (" " + _PAPER_RULES if self.options.paper else ""),
+            "unit": self.units.length,
+            "rules": _RULES.format(unit=self.units.length) + (" " + _PAPER_RULES if self.options.paper else ""),
             "classes": {part.name: _as_json(part) for part in self.by_class()},
             "mean": _as_json(self.overall()),
         }
@@ -165,7 +169,7 @@ class Evaluation:
             title += f", {len(self.without_prediction)} of the references had no prediction and are not scored"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("structure", no_wrap=True)
-        heads = {"nsd": f"NSD {self.options.nsd_mm:g} mm", "dice": "Dice", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
+        heads = self.units.metric_heads(self.options.nsd_mm)
         keys = _metric_names(self.options.paper)
         for key in keys:
             table.add_column(heads.get(key, key.replace("_", " ")), justify="right")
@@ -188,7 +192,7 @@ def _empty(part: ClassSummary) -> tuple[int, int, int]:
 
 
 _RULES = (
-    "Dice, NSD, HD95 and ASSD in mm on the native grid. Neither side has the structure: left out and counted. "
+    "Dice, NSD, HD95 and ASSD in {unit} on the native grid. Neither side has the structure: left out and counted. "
     "One side alone has it: Dice and NSD 0, distances = image diagonal, counted. Voxels not judged: in no count."
 )
 _PAPER_RULES = (

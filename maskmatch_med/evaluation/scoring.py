@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from maskmatch_med.errors import InputError, named
 from maskmatch_med.evaluation.results import FIGURE, OUTPUTS, Evaluation
 from maskmatch_med.evaluation.score import EvaluateOptions, Row, score_case
+from maskmatch_med.evaluation.units import FLAT, SOLID, Units
 from maskmatch_med.io import LabelMap, MaskCode, read_labels
 from maskmatch_med.io.cases import LABEL_FOLDERS, files_in, without_label_ending
 from maskmatch_med.io.formats import strip_extension
@@ -51,7 +52,7 @@ def evaluate_pairs(pairs: Pairs, options: EvaluateOptions) -> Evaluation:
         found, truth = pairs.read(name)
         spacing = (truth if is_raster(pairs.predictions[name]) else found).geometry.spacing_mm
         rows += score_case(found.array, truth.array, spacing, pairs.classes, options, case=name)
-    return Evaluation(tuple(rows), pairs.classes, options, pairs.without_prediction)
+    return Evaluation(tuple(rows), pairs.classes, options, pairs.without_prediction, pairs.units)
 
 
 def predicted_files(pred: Path) -> dict[str, Path]:
@@ -128,6 +129,12 @@ class Pairs:
     def without_prediction(self) -> tuple[str, ...]:
         """Names of references that nothing was predicted for."""
         return tuple(sorted(set(self.references.names) - set(self.predictions)))
+
+    @property
+    def units(self) -> Units:
+        """Pixels where all predictions, or all references of them, are pictures."""
+        sides = (self.predictions.values(), [self.references.paths[name] for name in self.predictions])
+        return FLAT if any(all(is_raster(path) for path in side) for side in sides) else SOLID
 
     def read(self, name: str) -> tuple[LabelMap, LabelMap]:
         """Prediction and reference of one case, on one grid.

@@ -74,8 +74,8 @@ class ReadOptions:
         if self.channels is None or self.channels == 1:
             raise InputError(
                 f"{path} has four axes with {count} entries along the last: a time series or several channels in one "
-                "file; import it with --frames 0,1,… or save each channel as a file of its own, NAME_0000.nii.gz, "
-                "NAME_0001.nii.gz, …"
+                "file; import it with --frames all or 0,1,…, or save each channel as a file of its own, "
+                "NAME_0000.nii.gz, NAME_0001.nii.gz, …"
             )
         if count != self.channels:
             raise InputError(

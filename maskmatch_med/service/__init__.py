@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from maskmatch_med.service.guidance import NextStep, next_step
     from maskmatch_med.service.history import Event, scan_history
     from maskmatch_med.service.inspect import doctor, info
-    from maskmatch_med.service.intake import Intake, Refusal, remove_scan, take_in
+    from maskmatch_med.service.intake import READING, Intake, Refusal, remove_scan, take_in
     from maskmatch_med.service.jobs import (
         JobState,
         TrainingOrder,
@@ -124,6 +124,7 @@ if TYPE_CHECKING:
         ImportOptions,
         LabelDefinition,
         Painter,
+        frame_numbers,
         import_scans,
         refuse_other_classes,
         repair_study,
@@ -137,6 +138,7 @@ __all__ = [
     "FEW_ITERATIONS",
     "LICENCE",
     "LICENCE_ADDRESS",
+    "READING",
     "Box",
     "ClassesNow",
     "Difference",
@@ -201,6 +203,7 @@ __all__ = [
     "export_study",
     "exportable",
     "find_dataset",
+    "frame_numbers",
     "get_dataset",
     "grow_strokes",
     "held_out_names",

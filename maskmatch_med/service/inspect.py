@@ -120,7 +120,10 @@ def _scan_rows(path: Path) -> list[tuple[str, str]]:
         rows.append(("Complex", "refused by import and predict unless --magnitude is given, which was taken here"))
     of = ""
     if header.frames > 1:
-        rows[-1] = ("Frames", f"{header.frames} along a fourth axis; which are channels is said with --frames 0,1,…")
+        rows[-1] = (
+            "Frames",
+            f"{header.frames} along a fourth axis; which are channels is said with --frames all or 0,1,…",
+        )
         of = " in the first frame"
     return rows + _value_rows(stored.array, of)
 

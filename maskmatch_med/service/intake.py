@@ -13,17 +13,21 @@ from glob import escape
 from pathlib import Path
 
 from maskmatch_med.errors import InputError, MaskMatchError, StudyError
+from maskmatch_med.io.archives import holds_scans, unpacked
 from maskmatch_med.io.atomic import copy_file
 from maskmatch_med.io.formats import is_readable, unreadable
 from maskmatch_med.io.refusals import Refused
 from maskmatch_med.jobs import JobQueue
-from maskmatch_med.progress import Progress
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.study import ImportOptions, Study, import_scans
 from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.pairing import FoundCase
 from maskmatch_med.study.removal import remove_scan as take_out
 from maskmatch_med.study.sources import case_sha256
 
+READING = "Files with several volumes"
+"""What the page Scans calls the choice of frames and magnitudes."""
+_ON_THE_PAGE = ("--frames", "--magnitude")
 _NOT_SCANS = {"dataset.json", "splits.json"}
 _VOXELS_OF_A_HEADER = (".raw", ".zraw", ".raw.gz")
 
@@ -63,7 +67,8 @@ class Intake:
 def take_in(source: Path, root: Path, options: ImportOptions | None = None, progress: Progress | None = None) -> Intake:
     """Bring the scans of a folder into a study, which is made where there is none. The source is never changed.
 
-    Where all are sound and new it is one import; otherwise scan by scan, so that a wrong file keeps no other out.
+    Where all are sound and new it is one import; otherwise scan by scan, so that a wrong file keeps no other out. What
+    zip archives hold is one source beside the others: one of images and one of labels belong together.
 
     Args:
         source: a folder of files, or one file.
@@ -75,6 +80,29 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
         StudyError: the study cannot be written.
     """
     options = options or ImportOptions()
+    archives = [path for path in (sorted(source.glob("[!.]*")) if source.is_dir() else [source]) if holds_scans(path)]
+    if not archives:
+        return _take_in(source, root, options, progress)
+    broken: Refused = []
+    result = Intake()
+    if source.is_dir() and any(path not in archives for path in source.glob("[!.]*")):
+        _add(_take_in(source, root, options, progress), result)
+    with unpacked(archives, root.parent, progress or silent, broken) as folder:
+        if next(folder.iterdir(), None) is not None:
+            inside = _take_in(folder, root, options, progress)
+            told = archives[0].name if len(archives) == 1 else "the archives"
+            inside.refused = [replace(one, name=told) if one.name == folder.name else one for one in inside.refused]
+            _add(inside, result)
+    _refuse(broken, result, source)
+    return result
+
+
+def _add(part: Intake, whole: Intake) -> None:
+    for listed in ("added", "unchanged", "labelled", "refused", "notes"):
+        getattr(whole, listed).extend(one for one in getattr(part, listed) if one not in getattr(whole, listed))
+
+
+def _take_in(source: Path, root: Path, options: ImportOptions, progress: Progress | None) -> Intake:
     result = Intake(refused=_unreadable_files(source))
     unfit: Refused = []
     try:
@@ -131,7 +159,8 @@ def _unreadable_files(source: Path) -> list[Refusal]:
     found = []
     for path in files:
         voxels = headers and path.name.lower().endswith(_VOXELS_OF_A_HEADER)
-        if path.is_dir() or path.name.startswith(".") or path.name in _NOT_SCANS or voxels or is_readable(path):
+        other = path.is_dir() or path.name.startswith(".") or path.name in _NOT_SCANS
+        if other or voxels or is_readable(path) or holds_scans(path):
             continue
         found.append(Refusal(path.name, _without_folder(str(unreadable(path)), source)))
     return found
@@ -241,6 +270,8 @@ def _holds_more(source: Path) -> bool:
 def _told(text: str, source: Path) -> str:
     """A message for whoever has dropped the files: an option that it names is one of the command line."""
     told = _without_folder(text, source)
+    if any(option in told for option in _ON_THE_PAGE):
+        return f"{told} (on the page Scans: {READING})"
     return f"{told} (an option of `maskmatch import` on the command line)" if " --" in told else told
 
 

@@ -10,6 +10,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import EvaluateOptions, Evaluation, Headline, NextStep, ReportData, write_report
 from maskmatch_med.evaluation.overview import look_at
 from maskmatch_med.evaluation.scoring import Pairs, evaluate_pairs, pair_up, predicted_files
+from maskmatch_med.evaluation.units import FLAT
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
 from maskmatch_med.progress import Progress, silent
@@ -150,6 +151,8 @@ def _scored(folders: list[Path], study: Study | None, request: ReportRequest) ->
             continue
         request.progress(0, len(pairs.predictions), f"scoring {folder.name}")
         scores = evaluate_pairs(pairs, EvaluateOptions(nsd_mm=request.nsd_mm))
+        if study is not None and study.is_of_pictures():
+            scores = replace(scores, units=FLAT)
         found.append(ScoredFolder(folder, pairs.predictions, pairs, scores, own))
     return found
 

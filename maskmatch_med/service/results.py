@@ -19,6 +19,7 @@ from typing import Any, Literal
 from maskmatch_med.errors import InputError
 from maskmatch_med.evaluation import ClassSummary, EvaluateOptions, Evaluation, Row, score_case
 from maskmatch_med.evaluation.scoring import Pairs, pair_up
+from maskmatch_med.evaluation.units import FLAT, SOLID, Units
 from maskmatch_med.io import LabelMap, nifti
 from maskmatch_med.progress import Progress, silent
 from maskmatch_med.service.display import cache_of
@@ -40,6 +41,7 @@ class ModelScores:
         rows: the scores of each scan and structure.
         left_out: why scans with a prediction are not scored, and how many.
         begun: when its training began, UTC in ISO 8601; empty for predictions from elsewhere.
+        units: of distances.
     """
 
     model: str
@@ -47,6 +49,7 @@ class ModelScores:
     rows: tuple[Row, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
     begun: str = ""
+    units: Units = SOLID
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -63,6 +66,10 @@ class ModelScores:
         """Mean, deviation and median of each metric by structure."""
         classes = {row.class_name: row.label for row in self.rows}
         return Evaluation(self.rows, classes, EvaluateOptions()).by_class()
+
+    def heads(self) -> dict[str, str]:
+        """What a table calls each metric."""
+        return self.units.metric_heads(EvaluateOptions().nsd_mm)
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,7 @@ def score_models(
     tallies = Tallies(cache_of(opened) / "results" / "scores.json")
     plans = [_Scoring.of(opened, model, references) for model in predicting_models(opened)]
     total, done, found = sum(len(one.cases) for one in plans), 0, []
+    units = FLAT if opened.is_of_pictures() else SOLID
     for plan in plans:
         rows: list[Row] = []
         for name in plan.cases:
@@ -165,7 +173,7 @@ def score_models(
             rows += [Row(**row) for row in tallies.of(plan.key(name), partial(plan.rows, name))]
             done += 1
         spent, begun = _spent(opened, plan.model), _begun(opened, plan.model)
-        found.append(ModelScores(plan.model, spent, tuple(rows), plan.left_out, begun))
+        found.append(ModelScores(plan.model, spent, tuple(rows), plan.left_out, begun, units))
     tallies.save()
     progress(total, total, "")
     return found

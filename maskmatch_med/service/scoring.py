@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskmatch_med.evaluation import EvaluateOptions, Evaluation
 from maskmatch_med.evaluation import evaluate as score_folder
+from maskmatch_med.evaluation.units import FLAT
 from maskmatch_med.service.label import classes_of_model
 from maskmatch_med.service.reported import study_of
 
@@ -28,6 +29,9 @@ def evaluate(
     if options.label_names is None:
         options = replace(options, label_names=own_structures(Path(predictions)))
     evaluation = score_folder(Path(predictions), Path(references), options)
+    study = study_of(Path(predictions))
+    if study is not None and study.is_of_pictures():
+        evaluation = replace(evaluation, units=FLAT)
     if out is not None:
         evaluation.write(out)
     return evaluation

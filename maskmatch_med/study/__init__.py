@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from maskmatch_med.study.lock import FolderLock
     from maskmatch_med.study.numbering import classes_of, origin_of, refuse_other_classes, values_now
     from maskmatch_med.study.opened import OpenedDrafts
-    from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits
+    from maskmatch_med.study.options import ImportOptions, ImportSummary, Splits, frame_numbers
     from maskmatch_med.study.painting import Painter, Painting, packed_voxels
     from maskmatch_med.study.records import LabelVersion, SourceRecord
     from maskmatch_med.study.relabelling import LabelDefinition, define_labels, names_now
@@ -41,6 +41,7 @@ __all__ = [
     "check_study",
     "classes_of",
     "define_labels",
+    "frame_numbers",
     "import_scans",
     "names_now",
     "origin_of",

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from maskmatch_med.errors import InputError, StudyError, listed
+from maskmatch_med.errors import InputError, MaskMatchError, StudyError, listed
 from maskmatch_med.io import MaskCode, nifti, read_volume
+from maskmatch_med.io.archives import holds_scans, unpacked
 from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.io.refusals import Refused
 from maskmatch_med.io.segmentations import segments_of
-from maskmatch_med.progress import Progress
+from maskmatch_med.progress import Progress, silent
 from maskmatch_med.study import versions
 from maskmatch_med.study.admission import SourceInfo, check_name
 from maskmatch_med.study.classes import with_names_of_people
@@ -55,7 +56,8 @@ def import_scans(
     A case of the same name and bytes is left as it is, so an import may be repeated, also with more labels.
 
     Args:
-        source: an nnU-Net raw data set, an MSD data set, a folder of scans or pictures with or without masks, a file.
+        source: an nnU-Net raw data set, an MSD data set, a folder of scans or pictures with or without masks, a file,
+            or a zip archive of one of these.
         root: the study.
         options: see :class:`ImportOptions`.
         progress: called as ``progress(done, total, text)``.
@@ -72,6 +74,19 @@ def import_scans(
     source, root, options = Path(source), Path(root), options or ImportOptions()
     if root.exists() and source.exists() and source.resolve() == root.resolve():
         raise InputError(f"the source and the study are the same folder {root}; give the study a place of its own")
+    if not holds_scans(source):
+        return _import(source, root, options, progress)
+    there = next(folder for folder in root.absolute().parents if folder.is_dir())
+    with unpacked([source], there, progress or silent) as folder:
+        try:
+            summary = _import(folder, root, replace(options, link=False), progress)
+        except MaskMatchError as error:
+            error.args = (str(error).replace(str(folder), str(source)),)
+            raise
+        return replace(summary, notes=tuple(note.replace(str(folder), str(source)) for note in summary.notes))
+
+
+def _import(source: Path, root: Path, options: ImportOptions, progress: Progress | None) -> ImportSummary:
     unfit: Refused = []
     found = detect(source, options.labels_dir, options.channels, unfit if options.skip_broken else None)
     selection = select(found, options)

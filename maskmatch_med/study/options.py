@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.study.layouts import Found
@@ -27,7 +28,7 @@ class ImportOptions:
         group: regular expression found in the case name; its first group, or else the whole match, names the patient.
         link: let images that can serve as they are be the same files, instead of copies.
         resample: bring labels on another grid of the same space to their scan's by nearest neighbour.
-        frames: which entries of a fourth axis become channels, counted from 0.
+        frames: which entries of a fourth axis become channels, counted from 0; ``all`` takes every one.
         magnitude: read complex values as their magnitude.
         only: the names of the scans that come in; all where not given.
         skip_broken: leave out scans that cannot be used, and say which; otherwise they stop the import.
@@ -41,7 +42,7 @@ class ImportOptions:
     group: str | None = None
     link: bool = False
     resample: bool = False
-    frames: tuple[int, ...] | None = None
+    frames: tuple[int, ...] | Literal["all"] | None = None
     magnitude: bool = False
     only: frozenset[str] | None = None
     skip_broken: bool = False
@@ -50,6 +51,18 @@ class ImportOptions:
     def channel_names(self) -> tuple[str, ...] | None:
         """The names of the channels, where they were given."""
         return tuple(self.channels) if self.channels else None
+
+
+def frame_numbers(text: str) -> tuple[int, ...]:
+    """The entries of a fourth axis that somebody has named: ``0, 2``.
+
+    Raises:
+        InputError: these are no numbers.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{text!r} names no frames; expected numbers from 0 such as 0,2, or all") from error
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io.formats import ReadOptions, format_of
@@ -25,12 +26,12 @@ class SourceReader:
     """How the scans of one source are read.
 
     Args:
-        frames: which entries of a fourth axis to take as channels; None where none was chosen.
+        frames: which entries of a fourth axis to take as channels, ``all`` or some; None where none was chosen.
         magnitude: read complex values as their magnitude.
         channels: how many channels a scan has, where that is known: a fourth axis of that length holds them.
     """
 
-    frames: tuple[int, ...] | None = None
+    frames: tuple[int, ...] | Literal["all"] | None = None
     magnitude: bool = False
     channels: int | None = None
 
@@ -48,7 +49,7 @@ class SourceReader:
         Raises:
             InputError: a header cannot be used.
         """
-        if case.series or case.is_raster or self.frames is not None:
+        if case.series or case.is_raster or self._chosen is not None:
             return None
         return case.files if all(serves_as_it_is(path) for path in case.files) else None
 
@@ -58,7 +59,7 @@ class SourceReader:
         Raises:
             InputError: a header cannot be used, or a frame is not there.
         """
-        if self.frames is None or case.series or case.is_raster:
+        if self._chosen is None or case.series or case.is_raster:
             return None
         count = read_header(case.files[0]).frames
         return self._options(case).choose(case.files[0], count) if count > 1 else None
@@ -76,8 +77,8 @@ class SourceReader:
         found = [(path, read_header(path, self._options(case))) for path in case.files]
         notes = []
         for path, header in found:
-            if header.frames > 1 and self.frames is not None:
-                chosen = ", ".join(str(frame) for frame in self.frames)
+            if header.frames > 1 and self._chosen is not None:
+                chosen = ", ".join(str(frame) for frame in self._chosen)
                 notes.append(f"of the {header.frames} frames of {path.name} only {chosen} were taken, counted from 0")
             if header.dtype.startswith("complex"):
                 notes.append(f"{path.name} holds complex values, of which the magnitude was taken")
@@ -87,13 +88,17 @@ class SourceReader:
                 notes.append(f"{path.name} was resampled to the grid of {case.files[0].name}")
         return tuple(notes)
 
+    @property
+    def _chosen(self) -> tuple[int, ...] | None:
+        return None if self.frames == "all" else self.frames
+
     def _options(self, case: FoundCase) -> ReadOptions:
         channels = self.channels if self.channels and self.channels > 1 else None
-        if case.stacked and len(case.files) == 1 and not case.is_raster:
+        if (case.stacked or self.frames == "all") and len(case.files) == 1 and not case.is_raster:
             channels = read_header(case.files[0]).frames
         if len(case.files) > 1:
             channels = None
-        return ReadOptions(frames=self.frames, magnitude=self.magnitude, channels=channels)
+        return ReadOptions(frames=self._chosen, magnitude=self.magnitude, channels=channels)
 
 
 def serves_as_it_is(path: Path) -> bool:

@@ -186,6 +186,11 @@ class Study:
         """The cases with a label, complete or partial."""
         return [case for case in self.cases() if case.label is not None]
 
+    def is_of_pictures(self) -> bool:
+        """Whether it has scans, and all are 2D pictures, whose pixels have no size."""
+        cases = self.cases()
+        return bool(cases) and all(case.is_raster for case in cases)
+
     def source(self, name: str) -> SourceRecord | None:
         """Where a case came from; None where it was put into the folder by another program."""
         return self.folder.source(name)

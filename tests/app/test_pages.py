@@ -102,6 +102,30 @@ def test_a_new_study_is_made_with_its_first_scans(folder: Path) -> None:
     assert not drop.exists()
 
 
+def test_a_file_with_several_volumes_is_read_as_the_page_was_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    values = np.arange(2160, dtype=np.int16).reshape(8, 9, 10, 3)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "in/moving.nii.gz")
+    app = _run()
+    app.text_input[0].set_value("Perfusion")
+    app.text_input[1].set_value("liver")
+    app.button[1].click().run()
+
+    def add() -> None:
+        next(one for one in app.text_input if "folder" in one.label).set_value(str(tmp_path / "in"))
+        _press(app, "Add the folder")
+
+    add()
+    assert "the page Scans\\: Files with several volumes" in _text(app)
+    app.radio[0].set_value("some volumes are channels").run()
+    app.text_input(key="frames").set_value("two").run()
+    add()
+    assert "'two' names no frames" in _text(app)
+    app.text_input(key="frames").set_value("0, 2").run()
+    add()
+    assert len(browse(folder / "Perfusion").channels) == 2
+
+
 def test_a_data_set_dropped_as_a_folder_comes_with_its_labels(folder: Path, phantom_source: Path) -> None:
     app = _run()
     app.text_input[0].set_value("Phantoms")

@@ -253,7 +253,13 @@ def test_two_dimensional_masks_as_pictures(tmp_path: Path):
     assert found.rows[0].hd95_mm == 1.0
     assert found.rows[2].hd95_mm == pytest.approx(15.0)
     assert found.without_prediction == ()
-    assert evaluate(tmp_path / "png", tmp_path / "set" / "masks", names).rows == found.rows
+    again = evaluate(tmp_path / "png", tmp_path / "set" / "masks", names)
+    assert again.rows == found.rows
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(again.as_table())
+    assert all(head in capture.get() for head in ("NSD 1 px", "HD95 px", "ASSD px"))
+    assert "ASSD in px" in again.summary()["rules"]
 
 
 def _colour_set(tmp_path: Path) -> tuple[Path, Path, NDArray[np.uint8]]:

@@ -15,7 +15,8 @@ import pytest
 from pydicom.uid import RLELossless
 
 from maskmatch_med.errors import InputError
-from maskmatch_med.io.dicom import find_series, is_dicom, source
+from maskmatch_med.io import archives
+from maskmatch_med.io.dicom import find_series, is_dicom
 
 
 def pack(paths: list[Path], target: Path, prefix: str = "") -> Path:
@@ -53,7 +54,7 @@ def test_names_that_point_outside(bench: Any, tmp_path: Path, name: str) -> None
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("zeros", bytes(8 << 20))
@@ -62,7 +63,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(bench: Any, tmp_path: Path, mon
 
 
 def test_too_many_members(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
     archive = pack(bench.series(4), tmp_path / "many.zip")
     with pytest.raises(InputError, match="holds 4 files, more than 3"):
         find_series(archive)

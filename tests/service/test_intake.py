@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -49,6 +51,50 @@ def test_wrong_files_are_refused_by_name_and_the_good_ones_kept(drop: Path, tmp_
     assert browse(tmp_path / "mine").name == "mine"
     assert sorted(path.name for path in drop.iterdir()) == before
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".intake")] == []
+
+
+def _pack(folder: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"{folder.name}/{path.name}")
+            path.unlink()
+    folder.rmdir()
+
+
+def test_an_archive_of_images_and_one_of_labels_belong_together(drop: Path, tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (drop / part).mkdir()
+        for seed, name in enumerate("ab"):
+            _scan(drop / part / f"{name}.nii.gz", seed, label=part == "labels")
+        _pack(drop / part, drop / f"{part}.zip")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert (intake.added, intake.labelled, intake.refused) == (["a", "b"], ["a", "b"], [])
+    assert browse(tmp_path / "mine").structures == ("liver",)
+    assert sorted(path.name for path in drop.iterdir()) == ["images.zip", "labels.zip"]
+    assert not list(tmp_path.glob(".unpacked-*"))
+
+
+def test_archives_among_scans_and_broken_ones(drop: Path, tmp_path: Path) -> None:
+    _scan(drop / "a.nii.gz", 1)
+    (drop / "more").mkdir()
+    _scan(drop / "more/b.nii.gz", 2)
+    (drop / "more/c.nii.gz").write_bytes(b"torn")
+    _pack(drop / "more", drop / "more.zip")
+    (drop / "broken.zip").write_bytes(b"PK\x03\x04torn")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert intake.added == ["a", "b"]
+    refused = {one.name: one.reason for one in intake.refused}
+    assert set(refused) == {"c.nii.gz", "broken.zip"}
+    assert not any(".unpacked" in reason or str(tmp_path) in reason for reason in refused.values())
+
+
+def test_an_archive_of_nothing_that_can_be_read(drop: Path, tmp_path: Path) -> None:
+    (drop / "bad").mkdir()
+    (drop / "bad/c.nii.gz").write_bytes(b"torn")
+    _pack(drop / "bad", drop / "bad.zip")
+    intake = take_in(drop / "bad.zip", tmp_path / "mine", LIVER)
+    assert (intake.added, [one.name for one in intake.refused]) == ([], ["c.nii.gz"])
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_scan_that_the_study_has_is_found_by_its_content(drop: Path, tmp_path: Path) -> None:
@@ -135,7 +181,27 @@ def test_options_of_the_command_line_are_called_so(drop: Path, tmp_path: Path) -
     intake = take_in(drop, tmp_path / "mine", LIVER)
     assert intake.added == ["a"]
     assert "--frames" in intake.refused[0].reason
-    assert intake.refused[0].reason.endswith("(an option of `maskmatch import` on the command line)")
+    assert intake.refused[0].reason.endswith("(on the page Scans: Files with several volumes)")
+    (drop / "a_seg.nii.gz").write_bytes((drop / "a.nii.gz").read_bytes())
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4) * 3), drop / "a_seg.nii.gz")
+    refused = take_in(drop, tmp_path / "other", LIVER).refused
+    label = next(one.reason for one in refused if one.name == "a_seg.nii.gz")
+    assert label.endswith("(an option of `maskmatch import` on the command line)")
+
+
+def test_every_volume_of_a_file_becomes_a_channel_where_that_is_asked(drop: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        values = np.random.default_rng(seed).integers(0, 99, (8, 9, 10, 3)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), drop / f"{name}.nii.gz")
+    options = replace(LIVER, frames="all")
+    assert take_in(drop, tmp_path / "mine", options).added == ["a", "b"]
+    assert browse(tmp_path / "mine").channels == ("channel_0", "channel_1", "channel_2")
+    stored = nibabel.load(tmp_path / "mine/imagesTr/b_0002.nii.gz")
+    assert np.array_equal(stored.get_fdata(), values[..., 2])
+    assert take_in(drop, tmp_path / "mine", options).unchanged == ["a", "b"]
+    nibabel.save(nibabel.Nifti1Image(values[..., :2] + 1, np.eye(4)), drop / "c.nii.gz")
+    (refused,) = take_in(drop, tmp_path / "mine", options).refused
+    assert (refused.name, "has 2 channels, expected 3" in refused.reason) == ("c.nii.gz", True)
 
 
 def test_a_header_keeps_its_voxels_when_another_scan_is_broken(drop: Path, tmp_path: Path) -> None:
@@ -149,8 +215,8 @@ def test_a_header_keeps_its_voxels_when_another_scan_is_broken(drop: Path, tmp_p
     np.testing.assert_array_equal(stored.get_fdata(), values.transpose())
 
 
-def _scan(path: Path, seed: int) -> None:
-    values = np.random.default_rng(seed).integers(0, 200, (8, 9, 10)).astype(np.int16)
+def _scan(path: Path, seed: int, *, label: bool = False) -> None:
+    values = np.random.default_rng(seed).integers(0, 2 if label else 200, (8, 9, 10)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1.5, 2.0, 1.0])), path)
 
 

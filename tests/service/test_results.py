@@ -75,6 +75,20 @@ def test_volumes_are_in_millilitres_by_scan_and_structure(tmp_path: Path) -> Non
     assert (liver.case, liver.model, liver.version) == ("s3", "m", "")
 
 
+def test_distances_of_pictures_are_in_pixels_and_sizes_areas(picture_study: Path) -> None:
+    study = Study.at(picture_study)
+    for case in study.labelled_cases():
+        geometry = nifti.read_geometry(case.image_paths[0])
+        labels = np.roll(case.read_label().array, 1, axis=0)
+        write_segmentation(study.predictions_dir / "elsewhere" / f"{case.name}.nii.gz", labels, geometry)
+    (scores,) = service.score_models(picture_study)
+    assert tuple(scores.heads().values()) == ("Dice", "NSD 1 px", "HD95 px", "ASSD px")
+    assert service.evaluate(study.predictions_dir / "elsewhere", picture_study).units.length == "px"
+    text = service.report(picture_study, None, service.ReportRequest()).read_text(encoding="utf-8")
+    assert [part for part in ("HD95, px", "Label area, 1000 px", "Agreement of areas") if part not in text] == []
+    assert [part for part in (" ml", "NSD at 1 mm") if part in text] == []
+
+
 def test_pictures_have_areas_in_pixels(picture_study: Path) -> None:
     found = service.volumes(picture_study)
     study = Study.at(picture_study)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -45,6 +46,41 @@ def _write_nnunet(folder: Path, names: str = "abc", **changes) -> Path:
     }
     (folder / "dataset.json").write_text(json.dumps(content | changes))
     return folder
+
+
+def _zipped(folder: Path, target: Path, top: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, f"{top}{path.relative_to(folder)}")
+    return target
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_zip_of_a_data_set_is_what_its_folder_is(tmp_path: Path, link: bool) -> None:
+    source = _write_nnunet(tmp_path / "data")
+    archive = _zipped(source, tmp_path / "packed.zip", "Dataset001_Small/")
+    options = ImportOptions(link=link)
+    one = import_scans(source, tmp_path / "one", options)
+    other = import_scans(archive, tmp_path / "new/place/other", options)
+    assert (other.layout, other.added, other.labelled, other.notes) == (one.layout, one.added, one.labelled, one.notes)
+    left, right = Study.open(tmp_path / "one"), Study.open(tmp_path / "new/place/other")
+    assert (left.name, left.label_names) == (right.name, right.label_names)
+    for name in "abc":
+        for part in (f"imagesTr/{name}_0000.nii.gz", f"labelsTr/{name}.nii.gz"):
+            assert (left.root / part).read_bytes() == (right.root / part).read_bytes()
+    assert import_scans(archive, right.root).unchanged == ("a", "b", "c")
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "packed.zip", "one", "new"}
+    assert {path.name for path in (tmp_path / "new/place").iterdir()} == {"other"}
+
+
+def test_what_is_wrong_in_a_zip_is_told_by_its_name(tmp_path: Path) -> None:
+    source = _write_nnunet(tmp_path / "data")
+    (source / "imagesTr/b_0000.nii.gz").write_bytes(b"torn")
+    archive = _zipped(source, tmp_path / "packed.zip")
+    with pytest.raises(InputError, match=r"b_0000\.nii\.gz") as caught:
+        import_scans(archive, tmp_path / "study")
+    assert str(tmp_path / "packed.zip/imagesTr/b_0000.nii.gz") in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "packed.zip"}
 
 
 def _subset(source: Path, target: Path, count: int, parts: tuple[str, str]) -> Path:

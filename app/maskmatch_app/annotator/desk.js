@@ -75,7 +75,8 @@ export class Desk {
     const [nx, ny] = this.viewer.order.shape;
     const value = this.viewer.valueAt(voxel[0] + nx * (voxel[1] + ny * voxel[2]));
     const mm = this.viewer.mm(voxel).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
-    this.find(".where").textContent = `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm   value ${Number(value.toPrecision(6))}`;
+    const place = this.data.picture ? `pixel ${voxel[0]}, ${voxel[1]}` : `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm`;
+    this.find(".where").textContent = `${place}   value ${Number(value.toPrecision(6))}`;
   }
 
   key(event) {

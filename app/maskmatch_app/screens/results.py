@@ -16,7 +16,6 @@ _VIEWS = ("Volumes", "Quality", "Rounds", "Export", "Reports")
 _AT_ONCE = 30
 _ENOUGH_TO_COMPARE = 3
 """Scans below which a plot of volumes says nothing."""
-_METRICS = {"dice": "Dice", "nsd": "NSD 1 mm", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
 
 
 @st.cache_data(show_spinner="Measuring the volumes …", max_entries=8)
@@ -142,13 +141,14 @@ def quality(root: Path) -> None:
 
 def summary(scores: list[service.ModelScores]) -> dict[str, list[Any]]:
     """Mean and standard deviation by model and structure."""
-    rows: dict[str, list[Any]] = {"Model": [], "Structure": [], "Scans": [], **{word: [] for word in _METRICS.values()}}
+    heads = scores[0].heads()
+    rows: dict[str, list[Any]] = {"Model": [], "Structure": [], "Scans": [], **{word: [] for word in heads.values()}}
     for one in scores:
         for part in one.summary():
             rows["Model"].append(one.model)
             rows["Structure"].append(part.name)
             rows["Scans"].append(part.metrics["dice"].n)
-            for key, word in _METRICS.items():
+            for key, word in heads.items():
                 rows[word].append(mean_sd(part.metrics[key]))
     return rows
 
@@ -168,7 +168,7 @@ def by_scan(scores: list[service.ModelScores]) -> dict[str, list[Any]]:
         "Scan": [row.case for _, row in found],
         "Structure": [row.class_name for _, row in found],
     }
-    for key, word in _METRICS.items():
+    for key, word in scores[0].heads().items():
         rows[word] = [round(float(getattr(row, key)), 3) for _, row in found]
     return rows
 

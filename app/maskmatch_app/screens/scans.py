@@ -1,6 +1,7 @@
 """Scans: bring them in, and see what the study holds."""
 
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -13,10 +14,37 @@ from maskmatch_med import service
 from maskmatch_med.errors import MaskMatchError
 
 _ROWS = 25
+_REFUSED, _ALL, _SOME = "is refused", "every volume is a channel", "some volumes are channels"
 
 
 Refused = tuple[tuple[str, str], ...]
 """Files that did not arrive, each with the reason."""
+
+
+def reading_options() -> service.ImportOptions:
+    """How scans are to be read, by what :func:`volumes_of_files` asks.
+
+    Raises:
+        InputError: the volumes are no numbers.
+    """
+    kept = st.session_state
+    frames: tuple[int, ...] | Literal["all"] | None = None
+    if (way := kept.get("frames way")) == _ALL:
+        frames = "all"
+    elif way == _SOME:
+        frames = service.frame_numbers(kept.get("frames", ""))
+    return service.ImportOptions(
+        label_names=state.new_structures(), frames=frames, magnitude=bool(kept.get("magnitude"))
+    )
+
+
+def volumes_of_files() -> None:
+    """Ask what becomes of a fourth axis and of complex values, which nothing in a file tells."""
+    with st.popover(service.READING, icon=":material/layers:"):
+        way = st.radio("A file with a fourth axis, of channels or of time", (_REFUSED, _ALL, _SOME), key="frames way")
+        if way == _SOME:
+            st.text_input("Volumes, counted from 0", key="frames", placeholder="0, 2")
+        st.checkbox("Of complex values take the magnitude", key="magnitude")
 
 
 def take_in(root: Path, source: Path, name: str, lost: Refused = ()) -> bool:
@@ -28,7 +56,7 @@ def take_in(root: Path, source: Path, name: str, lost: Refused = ()) -> bool:
 
     written = True
     try:
-        intake = service.take_in(source, root, service.ImportOptions(label_names=state.new_structures()), show)
+        intake = service.take_in(source, root, reading_options(), show)
     except (MaskMatchError, OSError) as error:
         written = isinstance(error, MaskMatchError)
         intake = service.Intake(refused=[service.Refusal(name, failures.in_words(error))])
@@ -98,6 +126,7 @@ def add(root: Path, key: str, opened: bool) -> None:
         return
     with st.expander("Add scans", expanded=opened, icon=":material/upload:"):
         came = uploader(key, state.token())
+        volumes_of_files()
         if came.drop and arrived(root, came.drop).is_dir():
             take_in_drop(root, came.drop, came.refused)
         unfinished(root)

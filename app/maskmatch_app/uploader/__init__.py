@@ -21,7 +21,7 @@ def _component() -> Any:
 
 SCANS = (
     "Drop scans here",
-    "NIfTI, DICOM as folders or zip archives, NRRD, MetaImage, MGH, pictures, with or without masks beside them",
+    "NIfTI, DICOM, NRRD, MetaImage, MGH and pictures, as files, folders or zip archives, with or without masks",
 )
 """What stands on the zone for scans: what to do, and what may come."""
 MASKS = ("Drop masks here", "NIfTI, NRRD, .seg.nrrd, DICOM-SEG, MetaImage, MGH or pictures; each named as its scan")

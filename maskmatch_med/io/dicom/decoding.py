@@ -23,8 +23,9 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
 )
 
+from maskmatch_med.io.archives import reason
 from maskmatch_med.io.dicom.frames import BROKEN, Frame
-from maskmatch_med.io.dicom.source import DicomFile, reason
+from maskmatch_med.io.dicom.source import DicomFile
 from maskmatch_med.io.guard import GUARD, Limits
 from maskmatch_med.volume import Array
 

@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.archives import reason
 from maskmatch_med.io.dicom import kinds
 from maskmatch_med.io.dicom.decoding import read_header, stored_pixels
 from maskmatch_med.io.dicom.frames import BROKEN, Coding, Frame, quiet
-from maskmatch_med.io.dicom.source import DicomFile, reason
+from maskmatch_med.io.dicom.source import DicomFile
 from maskmatch_med.volume import Array
 
 _INVERTED = "MONOCHROME1"

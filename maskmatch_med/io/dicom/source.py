@@ -8,24 +8,13 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from maskmatch_med.errors import InputError
-
-MOST_MEMBERS = 100_000
-"""Files in one archive."""
-MOST_BYTES = 32 << 30
-"""Size of an archive's content once decompressed."""
-MOST_MEMBER_BYTES = 4 << 30
-"""Size of one of its files."""
-MOST_RATIO = 200
-"""How much larger than the archive its content may be, above :data:`FREE_BYTES`."""
-FREE_BYTES = 1 << 30
-"""Content of this size is read whatever its ratio."""
+from maskmatch_med.io.archives import BROKEN_ZIP, MOST_MEMBER_BYTES, checked_members, is_hidden, is_zip, reason
 
 _HEAD = 132
 _MAGIC = b"DICM"
@@ -36,7 +25,6 @@ _OTHER_ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".raw", ".gz", ".zip", ".json", ".csv", ".tsv"),
     *(".txt", ".pdf", ".xml", ".html", ".py", ".md", ".npy", ".npz", ".safetensors", ".sqlite", ".toml"),
 )
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True, order=True)
@@ -70,18 +58,8 @@ class DicomFile:
             return self.path.open("rb")
         try:
             return io.BytesIO(_member_bytes(self.path, self.member))
-        except _BROKEN_ZIP as error:
+        except BROKEN_ZIP as error:
             raise InputError(f"cannot read {self} ({reason(error)}); check the file or copy it anew") from error
-
-
-def reason(error: BaseException) -> str:
-    """The beginning of what a library says, short enough for a sentence and without what it quotes from the file."""
-    if isinstance(error, NotImplementedError):
-        return "it is packed in a way that cannot be read here"
-    if "'" in str(error) or '"' in str(error):
-        return "what it holds is damaged"
-    first = str(error).strip().partition("\n")[0].partition(" - ")[0].rstrip(" .:")
-    return first[:160] or "what it holds is damaged"
 
 
 def is_dicom(path: Path) -> bool:
@@ -104,7 +82,7 @@ def dicom_files(path: Path) -> Iterator[DicomFile]:
     """
     if path.is_dir():
         return (DicomFile(file) for file in _walk(path) if _starts_as_dicom(file, unreadable=True))
-    if _is_zip(path):
+    if is_zip(path):
         return _zip_members(path)
     return iter([DicomFile(path)] if _starts_as_dicom(path) else [])
 
@@ -120,14 +98,6 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _refuse_folder(error: OSError) -> None:
     why = error.strerror or type(error).__name__
     raise InputError(f"cannot list the folder {error.filename} ({why}); ask for the permission, or move it away")
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) in {b"PK\x03\x04", b"PK\x05\x06"} and not path.name.lower().endswith(".npz")
-    except (OSError, ValueError):
-        return False
 
 
 def _starts_as_dicom(path: Path, *, unreadable: bool = False) -> bool:
@@ -154,48 +124,19 @@ def looks_dicom(head: bytes) -> bool:
 def _zip_members(path: Path) -> Iterator[DicomFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in _checked(path, archive) if _may_be_dicom(info)]
+            names = [info.filename for info in checked_members(path, archive) if _may_be_dicom(info)]
             for name in sorted(names):
                 with archive.open(name) as stream:
                     if looks_dicom(stream.read(_HEAD)):
                         yield DicomFile(path, name)
     except InputError:
         raise
-    except _BROKEN_ZIP as error:
+    except BROKEN_ZIP as error:
         raise InputError(f"the archive {path} is damaged or encrypted ({reason(error)}); pack it anew") from error
 
 
 def _may_be_dicom(info: zipfile.ZipInfo) -> bool:
-    name = PurePosixPath(info.filename)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-    return not (info.is_dir() or hidden or info.filename.lower().endswith(_OTHER_ENDINGS))
-
-
-def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    infos = archive.infolist()
-    if len(infos) > MOST_MEMBERS:
-        raise InputError(f"{path} holds {len(infos)} files, more than {MOST_MEMBERS}; unpack it and give the folder")
-    for info in infos:
-        if points_outside(info.filename):
-            raise InputError(
-                f"{path} holds a file named {info.filename[:80]!r}, which points outside the archive; "
-                "do not unpack it, and ask for one that was packed anew"
-            )
-    total = sum(info.file_size for info in infos)
-    allowed = min(MOST_BYTES, max(FREE_BYTES, path.stat().st_size * MOST_RATIO))
-    largest = max((info.file_size for info in infos), default=0)
-    if total > allowed or largest > MOST_MEMBER_BYTES:
-        raise InputError(
-            f"{path} would grow to {total / (1 << 30):.1f} GiB, more than such an archive of scans should; "
-            "if you trust it, unpack it and give the folder"
-        )
-    return infos
-
-
-def points_outside(name: str) -> bool:
-    """Whether a member's name would leave the folder that an archive is unpacked into."""
-    plain = name.replace("\\", "/")
-    return plain.startswith("/") or plain[1:2] == ":" or ".." in plain.split("/")
+    return not (info.is_dir() or is_hidden(info.filename) or info.filename.lower().endswith(_OTHER_ENDINGS))
 
 
 def _member_bytes(path: Path, member: str) -> bytes:

@@ -1,0 +1,189 @@
+"""Zip archives that may be anybody's: looked at before anything is read, and those of scans unpacked into a folder.
+
+Archives of DICOM files are read where they are (:mod:`maskmatch_med.io.dicom`); other formats want files.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from maskmatch_med.errors import DiskFullError, InputError, MaskMatchError
+from maskmatch_med.io.formats import FORMATS, format_of, strip_extension
+from maskmatch_med.io.refusals import Refused, refuse
+from maskmatch_med.progress import Progress, silent
+
+MOST_MEMBERS = 100_000
+"""Files in one archive."""
+MOST_BYTES = 32 << 30
+"""Size of an archive's content once decompressed."""
+MOST_MEMBER_BYTES = 4 << 30
+"""Size of one of its files."""
+MOST_RATIO = 200
+"""How much larger than the archive its content may be, above :data:`FREE_BYTES`."""
+FREE_BYTES = 1 << 30
+"""Content of this size is read whatever its ratio."""
+SPARE_BYTES = 1 << 26
+"""Disk to leave free."""
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+BROKEN_ZIP = (*_DAMAGE, OSError)
+"""What reading an archive raises where it is damaged."""
+_SCANS = tuple(ending for row in FORMATS if row.name != "DICOM" for ending in row.endings)
+_PART = re.compile(r'[^<>:"\\|?*\x00-\x1f]{1,200}')
+
+
+def reason(error: BaseException) -> str:
+    """The beginning of what a library says, short enough for a sentence and without what it quotes from the file."""
+    if isinstance(error, NotImplementedError):
+        return "it is packed in a way that cannot be read here"
+    if "'" in str(error) or '"' in str(error):
+        return "what it holds is damaged"
+    first = str(error).strip().partition("\n")[0].partition(" - ")[0].rstrip(" .:")
+    return first[:160] or "what it holds is damaged"
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive by its first bytes; NumPy's ``.npz`` is none here."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) in {b"PK\x03\x04", b"PK\x05\x06"} and not path.name.lower().endswith(".npz")
+    except (OSError, ValueError):
+        return False
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a member is what a system left there, such as ``__MACOSX``."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def points_outside(name: str) -> bool:
+    """Whether a member's name would leave the folder that an archive is unpacked into."""
+    plain = name.replace("\\", "/")
+    return plain.startswith("/") or plain[1:2] == ":" or ".." in plain.split("/")
+
+
+def checked_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The members of an archive.
+
+    Raises:
+        InputError: there are too many, they would grow too large, or a name points outside of it.
+    """
+    infos = archive.infolist()
+    if len(infos) > MOST_MEMBERS:
+        raise InputError(f"{path} holds {len(infos)} files, more than {MOST_MEMBERS}; unpack it and give the folder")
+    for info in infos:
+        if points_outside(info.filename):
+            raise InputError(
+                f"{path} holds a file named {info.filename[:80]!r}, which points outside the archive; "
+                "do not unpack it, and ask for one that was packed anew"
+            )
+    total = sum(info.file_size for info in infos)
+    allowed = min(MOST_BYTES, max(FREE_BYTES, path.stat().st_size * MOST_RATIO))
+    largest = max((info.file_size for info in infos), default=0)
+    if total > allowed or largest > MOST_MEMBER_BYTES:
+        raise InputError(
+            f"{path} would grow to {total / (1 << 30):.1f} GiB, more than such an archive of scans should; "
+            "if you trust it, unpack it and give the folder"
+        )
+    return infos
+
+
+def holds_scans(path: Path) -> bool:
+    """Whether a file is a zip archive of scans or pictures that have to be unpacked: it holds no DICOM file."""
+    if path.suffix.lower() != ".zip" or not is_zip(path) or format_of(path) is not None:
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(_is_scan(info) for info in archive.infolist())
+    except BROKEN_ZIP:
+        return False
+
+
+def _is_scan(info: zipfile.ZipInfo) -> bool:
+    return not info.is_dir() and not is_hidden(info.filename) and info.filename.lower().endswith(_SCANS)
+
+
+@contextmanager
+def unpacked(
+    archives: list[Path], beside: Path, progress: Progress = silent, refused: Refused | None = None
+) -> Iterator[Path]:
+    """A folder with what zip archives hold, each in a folder of its name, for a while; of one archive that folder.
+
+    Folders that all files of an archive lie in are left out, and so are hidden files.
+
+    Args:
+        archives: the files.
+        beside: the folder in which the new one is made.
+        progress: told how far it is, in bytes.
+        refused: takes what would be an error of one archive.
+
+    Raises:
+        InputError: an archive is damaged, encrypted or too large, or holds a name that cannot be a file's here.
+        DiskFullError: the disk has no room for what they hold.
+    """
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".unpacked-") as parent:
+        places = []
+        for path in archives:
+            name = strip_extension(path)
+            target = Path(parent) / (name if not (Path(parent) / name).exists() else path.name)
+            try:
+                _unpack(path, target, progress)
+            except InputError as error:
+                refuse(refused, path, str(error))
+            else:
+                places.append(target)
+        yield places[0] if len(places) == 1 else Path(parent)
+
+
+def _unpack(path: Path, target: Path, progress: Progress) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [
+                (info, info.filename.replace("\\", "/").split("/"))
+                for info in checked_members(path, archive)
+                if not info.is_dir() and not is_hidden(info.filename)
+            ]
+            _check_places(path, target, members)
+            shared = _shared([parts for _, parts in members])
+            total, done = sum(info.file_size for info, _ in members), 0
+            for info, parts in members:
+                place = target.joinpath(*parts[shared:])
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as stream, place.open("xb") as written:
+                    shutil.copyfileobj(stream, written, 1 << 20)
+                done += info.file_size
+                progress(done, total, f"unpacking {path.name}")
+    except MaskMatchError:
+        raise
+    except _DAMAGE as error:
+        raise InputError(f"the archive {path} is damaged or encrypted ({reason(error)}); pack it anew") from error
+
+
+def _shared(places: list[list[str]]) -> int:
+    """How many folders all the files have in common."""
+    depth = min((len(parts) - 1 for parts in places), default=0)
+    return next((level for level in range(depth) if len({parts[level] for parts in places}) > 1), depth)
+
+
+def _check_places(path: Path, target: Path, members: list[tuple[zipfile.ZipInfo, list[str]]]) -> None:
+    """Refuse names that are none on some system, that are there twice, and more than the disk has room for."""
+    seen = set[str]()
+    for info, parts in members:
+        name = "/".join(parts).casefold()
+        if name in seen or any(not _PART.fullmatch(part) or part[-1] in " ." for part in parts):
+            raise InputError(f"{path} holds {info.filename[:80]!r}, a name that cannot be used; pack it anew")
+        seen.add(name)
+    need = sum(info.file_size for info, _ in members)
+    free = shutil.disk_usage(target.parent).free
+    if need + SPARE_BYTES > free:
+        raise DiskFullError(
+            f"{path} holds {need / 1e9:.2f} GB and {target.parent.parent} has {free / 1e9:.2f} GB free; free some "
+            "space and try again"
+        )
