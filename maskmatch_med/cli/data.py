@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     example = (
         "maskmatch import Task04_Hippocampus hippocampus --splits splits.json --labelled 5 | "
         "maskmatch import scans study --labels segmentations --resample | "
+        'maskmatch import brains study --labels aseg --label-names "left=17,right=53" | '
         'maskmatch import brats study --channels "t1=*/*_t1.nii.gz,flair=*/*_flair.nii.gz" | '
         "maskmatch import series.zip study | maskmatch import perfusion.nii.gz study --frames 0,5 --magnitude"
     )
@@ -60,7 +61,9 @@ def import_(
     ],
     study: StudyPath,
     labels: Annotated[Path | None, typer.Option(help="Folder of the labels, or the label file of one scan.")] = None,
-    label_names: Annotated[str | None, typer.Option(help="Names of the classes 1, 2, …, separated by commas.")] = None,
+    label_names: Annotated[
+        str | None, typer.Option(help="Names of the classes 1, 2, …, or values: left=17,right=53")
+    ] = None,
     channels: Annotated[
         str | None, typer.Option(help="Names, or patterns: t1=*_t1.nii.gz,flair=*_flair.nii.gz")
     ] = None,
@@ -82,7 +85,7 @@ def import_(
 
     options = service.ImportOptions(
         labels_dir=labels,
-        label_names=names(label_names),
+        label_names=_label_names(label_names),
         channels=_channels(channels),
         splits=splits,
         labelled=labelled,
@@ -201,6 +204,21 @@ def _channels(text: str | None) -> tuple[str, ...] | dict[str, str] | None:
     table = {name.strip(): pattern.strip() for name, _, pattern in pairs}
     if len(table) < len(parts) or not all(name and pattern for name, pattern in table.items()):
         raise InputError(f"--channels {text} cannot be used; expected names a,b or patterns a=*_a.nii.gz,b=*_b.nii.gz")
+    return table
+
+
+def _label_names(text: str | None) -> tuple[str, ...] | dict[str, tuple[int, ...]] | None:
+    """Names alone, or the values of each: ``left=17,right=53``, ``white matter=2+41``."""
+    parts = names(text)
+    if parts is None or not any("=" in part for part in parts):
+        return parts
+    pairs = [part.partition("=") for part in parts]
+    try:
+        table = {name.strip(): tuple(int(value) for value in values.split("+")) for name, _, values in pairs}
+    except ValueError as error:
+        raise InputError(f"--label-names {text} cannot be used; expected left=17,right=53 or wm=2+41") from error
+    if len(table) < len(parts):
+        raise InputError(f"--label-names {text} gives a name twice; join its values: wm=2+41")
     return table
 
 

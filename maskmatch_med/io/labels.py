@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,29 @@ def from_file_values(array: Array, path: Path, unjudged: int | None) -> NDArray[
     if unjudged is not None and unjudged != UNJUDGED:
         labels = np.where(labels == unjudged, np.uint8(UNJUDGED), labels)
     return labels
+
+
+def chosen_values(array: Array, path: Path, table: Mapping[int, int]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    """Turn chosen values of a label file, of any size, into classes, and all others into background.
+
+    Args:
+        array: (X, Y, Z) the values as stored.
+        path: named in messages.
+        table: value in the file to class.
+
+    Returns:
+        The classes, and the values other than 0 that became background, in ascending order.
+
+    Raises:
+        InputError: values that are not whole.
+    """
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not np.array_equal(array, np.round(array))):
+        raise InputError(f"the label {path} needs whole numbers; resample labels with nearest neighbour")
+    labels = np.zeros(array.shape, np.uint8)
+    for value, label in table.items():
+        labels[array == value] = label
+    rest = np.unique(array[labels == 0])
+    return labels, tuple(int(value) for value in rest if value != 0 and int(value) not in table)
 
 
 def lone_255(path: Path) -> InputError:

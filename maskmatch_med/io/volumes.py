@@ -98,12 +98,21 @@ def read_labels(path: Path, *, unjudged: int | None = None, code: MaskCode | Non
     """
     if rasters.is_raster(path):
         return (code or MaskCode.of([path])).decode(path)
+    stored = read_label_values(path)
+    return LabelMap(from_file_values(stored.array[0], path, unjudged), stored.geometry)
+
+
+def read_label_values(path: Path) -> StoredScan:
+    """The values of a label file as they are stored, (1, X, Y, Z).
+
+    Raises:
+        InputError: missing or damaged, or it holds several frames or colours.
+    """
     found = read_header(path)
     if found.frames * found.channels != 1:
         several = f"{found.frames} frames" if found.frames > 1 else "colours"
         raise InputError(f"the label {path} holds {several}; expected one label volume (X, Y, Z) of whole numbers")
-    stored = read_stored(path)
-    return LabelMap(from_file_values(stored.array[0], path, unjudged), stored.geometry)
+    return read_stored(path)
 
 
 def resample(array: NDArray[np.float32], source: Geometry, target: Geometry) -> NDArray[np.float32]:

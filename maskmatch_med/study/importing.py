@@ -294,11 +294,12 @@ def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
 def _label_reader(study: Study | None, selection: Selection, options: ImportOptions) -> LabelReader:
     found = selection.found
     pool = [case.label for case in found.cases if case.label]
-    declared = names_to_labels(options.label_names) if options.label_names else found.label_names
+    declared = names_to_labels(tuple(options.label_names)) if options.label_names else found.label_names
     masks = [path for path in pool if is_raster(path) and not (options.skip_broken and _is_broken(path))]
     code = mask_code(study, masks)
     described = with_names_of_people(segments_of(pool))
-    reader = LabelReader(declared or {}, found.unjudged, code, described, options.resample)
+    chosen = options.chosen_values
+    reader = LabelReader(declared or {}, found.unjudged, code, described, options.resample, chosen=chosen)
     if study is None:
         return reader.named(declared) if declared else reader.with_names_found(pool)
     if not study.labelled_cases():

@@ -10,10 +10,11 @@ import numpy as np
 
 from maskmatch_med.errors import InputError
 from maskmatch_med.io import LabelMap, MaskCode
-from maskmatch_med.io.labels import UNJUDGED
+from maskmatch_med.io.labels import UNJUDGED, chosen_values
 from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.io.segmentations import read_segmentation
 from maskmatch_med.io.segments import Segment, Segmentation
+from maskmatch_med.io.volumes import read_label_values
 from maskmatch_med.study.alignment import placed, refuse_unknown_values
 from maskmatch_med.study.classes import class_of, classes_named, refuse_other_names, values_agree
 from maskmatch_med.study.settings import check_label_names
@@ -35,6 +36,7 @@ class LabelReader:
         resample: whether labels on another grid may be resampled.
         colours: class name to ``#rrggbb``.
         unused: names of classes made of values below the highest that no label holds.
+        chosen: value of plain label maps to class, where they were said; all other values are background.
     """
 
     label_names: dict[str, int]
@@ -44,6 +46,7 @@ class LabelReader:
     resample: bool = False
     colours: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    chosen: Mapping[int, int] = field(default_factory=dict)
 
     def read(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
         """Read one label onto its scan's grid.
@@ -54,11 +57,25 @@ class LabelReader:
         Raises:
             InputError: unreadable, not on the scan's grid, or with values that are no class.
         """
+        if self.chosen and path not in self.described:
+            return self._read_chosen(path, geometry)
         stored = self._load(path)
         labels, renumbered = self._as_classes(stored.labels, path)
         laid, note = placed(replace(stored, labels=labels), geometry, path, resample=self.resample)
         refuse_unknown_values(laid, self.label_names, path)
         return laid, tuple(filter(None, (renumbered, note)))
+
+    def _read_chosen(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
+        if is_raster(path):
+            raise InputError(
+                f"the classes of {path} are found from its colours or grey levels; name them without values"
+            )
+        stored = read_label_values(path)
+        labels, rest = chosen_values(stored.array[0], path, self.chosen)
+        laid, note = placed(Segmentation(LabelMap(labels, stored.geometry)), geometry, path, resample=self.resample)
+        others = ", ".join(str(value) for value in rest[:6]) + (f" and {len(rest) - 6} more" if len(rest) > 6 else "")
+        left = f"the values {others} of {path.name} name no class and became background" if rest else None
+        return laid, tuple(filter(None, (left, note)))
 
     def named(self, label_names: dict[str, int]) -> LabelReader:
         """The same reader with these class names.

@@ -45,8 +45,8 @@ def empty_classes(unused: Sequence[str], label_names: Mapping[str, int]) -> list
         return []
     return [
         f"{len(unused)} of the {len(label_names) - 1} classes, such as {unused[0]}, occur in no label, as the values "
-        "of the labels are not 1, 2, 3, … without a gap; a model has to learn them all, so renumber the labels, "
-        "or name their values in a label description, before you train"
+        "of the labels are not 1, 2, 3, … without a gap; a model has to learn them all, so import them into another "
+        'study with their values: --label-names "left=17,right=53"'
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,9 @@ class ImportOptions:
 
     Args:
         labels_dir: folder of the labels, when not found by itself; or the label file of the only scan.
-        label_names: names of the classes 1, 2, …; as declared or numbered where not given.
+        label_names: names of the classes 1, 2, …, or for each name its values in the label maps, such as
+            ``{"left": (17,), "white matter": (2, 41)}``, all other values being background; as declared or numbered
+            where not given.
         channels: names of the channels, or for each name the pattern of its files, such as
             ``{"t1": "*_t1.nii.gz", "flair": "*_flair.nii.gz"}``; as declared, as file names end, or numbered where not
             given.
@@ -35,7 +38,7 @@ class ImportOptions:
     """
 
     labels_dir: Path | None = None
-    label_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | Mapping[str, tuple[int, ...]] | None = None
     channels: Channels = None
     splits: Path | None = None
     labelled: int | None = None
@@ -46,6 +49,20 @@ class ImportOptions:
     magnitude: bool = False
     only: frozenset[str] | None = None
     skip_broken: bool = False
+
+    @property
+    def chosen_values(self) -> dict[int, int]:
+        """The class of each value that was said for it; empty where names alone were given.
+
+        Raises:
+            InputError: one value has two names, or background is among them.
+        """
+        if not isinstance(self.label_names, Mapping):
+            return {}
+        pairs = [(one, rank) for rank, values in enumerate(self.label_names.values(), start=1) for one in values]
+        if len(dict(pairs)) < len(pairs) or 0 in dict(pairs) or "background" in self.label_names:
+            raise InputError("each value of a label needs one name, and 0 is the background")
+        return dict(pairs)
 
     @property
     def channel_names(self) -> tuple[str, ...] | None:

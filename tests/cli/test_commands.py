@@ -83,6 +83,23 @@ def test_import_tells_what_it_did_and_what_is_next(run, places):
     assert "0 scans added, 5 unchanged, 0 labels new" in run(*words).out
 
 
+def test_values_and_frames_are_chosen_by_name_and_number(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    moving = np.random.default_rng(0).normal(size=(6, 5, 4, 3)).astype(np.float32)
+    nib.save(nib.Nifti1Image(moving, np.eye(4)), tmp_path / "in/a.nii.gz")
+    label = np.zeros((6, 5, 4), np.int16)
+    label[1, 1, 1], label[2, 2, 2], label[3, 3, 3] = 17, 53, 1017
+    nib.save(nib.Nifti1Image(label, np.eye(4)), tmp_path / "in/a_seg.nii.gz")
+    words = ["import", tmp_path / "in", tmp_path / "s", "--frames", "all", "--label-names"]
+    assert run(*words, "left=17+1017,right=fifty").code == 2
+    assert run(*words, "left=17,left=53").code == 2
+    assert run(*words, "left=17+1017,right=53").code == 0
+    study = Study.open(tmp_path / "s")
+    assert (study.label_names, len(study.channel_names)) == ({"background": 0, "left": 1, "right": 2}, 3)
+    stored = study.case("a").read_label().array
+    assert [int(stored[at, at, at]) for at in range(4)] == [0, 1, 2, 1]
+
+
 def test_info_of_a_scan_a_folder_a_study_and_a_model(run, places):
     scan = sorted(places.scans.iterdir())[0]
     image = nib.load(scan)

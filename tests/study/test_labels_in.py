@@ -261,6 +261,31 @@ def test_values_with_gaps_make_empty_classes_and_that_is_said(tmp_path):
     assert not any("occur in no label" in note for note in import_scans(tmp_path / "s", tmp_path / "other").notes)
 
 
+def test_chosen_values_of_any_size_become_the_classes(tmp_path):
+    _scan(tmp_path / "in/a.nii.gz")
+    values = np.zeros(SHAPE, np.int32)
+    values[2:4, 2, 2], values[4, 2, 2], values[5, 2, 2], values[6, 2, 2] = 17, 255, 11101, 1
+    image = sitk.GetImageFromArray(values.T)
+    image.CopyInformation(sitk.ReadImage(str(tmp_path / "in/a.nii.gz")))
+    sitk.WriteImage(image, str(tmp_path / "in/a_seg.nii.gz"))
+    options = ImportOptions(label_names={"left": (17,), "cortex": (11101, 255)})
+    summary = import_scans(tmp_path / "in", tmp_path / "study", options)
+    study = Study.open(tmp_path / "study")
+    assert study.label_names == {"background": 0, "left": 1, "cortex": 2}
+    label = study.case("a").read_label()
+    assert label is not None
+    np.testing.assert_array_equal(label.array, np.select([values == 17, values > 200], [1, 2]))
+    assert "the values 1 of a_seg.nii.gz name no class and became background" in " ".join(summary.notes)
+    assert import_scans(tmp_path / "in", tmp_path / "study", options).unchanged == ("a",)
+
+
+@pytest.mark.parametrize("wrong", [{"a": (1,), "b": (1,)}, {"a": (0,)}, {"a": (2,), "background": (1,)}])
+def test_chosen_values_that_clash_are_refused(tmp_path, wrong):
+    _scan(tmp_path / "in/a.nii.gz")
+    with pytest.raises(InputError, match="each value of a label needs one name"):
+        import_scans(tmp_path / "in", tmp_path / "study", ImportOptions(label_names=wrong))
+
+
 def test_labels_beside_scans_of_one_folder_a_patient(tmp_path):
     for seed, patient in enumerate(("p1", "p2", "p3")):
         _scan(tmp_path / f"s/{patient}/imaging.nii.gz", seed)
