@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from maskmatch_med.service.guidance import NextStep, next_step
     from maskmatch_med.service.history import Event, scan_history
     from maskmatch_med.service.inspect import doctor, info
-    from maskmatch_med.service.intake import READING, Intake, Refusal, remove_scan, take_in
+    from maskmatch_med.service.intake import READING, Intake, Refusal, remove_scan, removed_scans, restore_scan, take_in
     from maskmatch_med.service.jobs import (
         JobState,
         TrainingOrder,
@@ -241,10 +241,12 @@ __all__ = [
     "refuse_other_classes",
     "reject_prediction",
     "remove_scan",
+    "removed_scans",
     "repair_study",
     "report",
     "report_path",
     "reports_of",
+    "restore_scan",
     "restore_version",
     "resume_job",
     "review_queue",

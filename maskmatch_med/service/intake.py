@@ -1,6 +1,6 @@
 """Take in what somebody dropped: good scans come in, each other file is refused by its name with the reason.
 
-What came in can be taken out again.
+What came in can be taken out again, and put back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from maskmatch_med.progress import Progress, silent
 from maskmatch_med.study import ImportOptions, Study, import_scans
 from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.pairing import FoundCase
+from maskmatch_med.study.removal import Aside
 from maskmatch_med.study.removal import remove_scan as take_out
+from maskmatch_med.study.removal import removed_scans as taken_out
+from maskmatch_med.study.removal import restore_scan as put_back
 from maskmatch_med.study.sources import case_sha256
 
 READING = "Files with several volumes"
@@ -149,6 +152,21 @@ def remove_scan(root: Path, name: str, author: str = "") -> Path:
     gone = take_out(Study.open(root), name, author)
     queue.strike(name, gone.stand_in)
     return gone.folder
+
+
+def removed_scans(root: Path) -> list[Aside]:
+    """The scans that were taken out of a study and can come back, the last first."""
+    return taken_out(Study.at(root))
+
+
+def restore_scan(root: Path, folder: Path) -> str:
+    """Bring a scan of :func:`removed_scans` back, with all that was known of it; gives its name.
+
+    Raises:
+        StudyError: it is not there any more, the study has a scan of that name by now, or its classes have changed so
+            that the scan's label would mean others.
+    """
+    return put_back(Study.open(root), folder)
 
 
 def _unreadable_files(source: Path) -> list[Refusal]:

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
+from typing import Any
 
+from maskmatch_med.errors import StudyError
 from maskmatch_med.io.atomic import PART_SUFFIX, write_bytes, write_text
+from maskmatch_med.study.relabelling import names_now
 from maskmatch_med.study.struck import REMOVED, TOLD, mentions, renamed, stand_in
 from maskmatch_med.study.study import Study
 
@@ -43,11 +46,28 @@ class Removed:
     stand_in: str
 
 
+@dataclass(frozen=True)
+class Aside:
+    """A scan that was taken out and can come back.
+
+    Args:
+        folder: it holds the scan.
+        name: of the scan.
+        author: who removed it; may be empty.
+        removed: when, UTC in ISO 8601.
+    """
+
+    folder: Path
+    name: str
+    author: str
+    removed: str
+
+
 def remove_scan(study: Study, name: str, author: str = "") -> Removed:
     """Move a scan and all that is known of it to ``removed/NAME-TIME/``, each file at its place in the study.
 
-    Moving the folders there back into the study brings the scan back; ``removed.json`` stays where it is. Nothing may
-    train or predict meanwhile.
+    :func:`restore_scan` brings it back, and so does moving the folders there into the study; ``removed.json`` stays
+    where it is. Nothing may train or predict meanwhile.
 
     Args:
         study: the study.
@@ -71,13 +91,82 @@ def remove_scan(study: Study, name: str, author: str = "") -> Removed:
         told = {"scan": name, "author": author, "removed": now.isoformat(timespec="milliseconds")}
         told |= {"stand_in": gone.stand_in}
         kept = {path.relative_to(study.root).as_posix(): lines for path, lines in rows.items()}
-        content = {**told, "rows": kept}
+        content = {**told, "label_names": study.label_names, "rows": kept}
         write_text(gone.folder / TOLD, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         for path, lines in rows.items():
             _without_rows(path, lines)
         _strike_records(study.root, {name: gone.stand_in})
         _delete_copies(study, name)
     return gone
+
+
+def removed_scans(study: Study) -> list[Aside]:
+    """The scans that were taken out and are not back, the last first; what is damaged is left out."""
+    found = []
+    for path in study.root.glob(f"{REMOVED}/*/{TOLD}"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            one = Aside(path.parent, str(told["scan"]), str(told["author"]), str(told["removed"]))
+            if (path.parent / "imagesTr").is_dir():
+                found.append(one)
+    return sorted(found, key=lambda one: one.removed, reverse=True)
+
+
+def restore_scan(study: Study, folder: Path) -> str:
+    """Bring a scan back that :func:`remove_scan` has moved to ``folder``, with all that was known of it.
+
+    Its rows come back into the tables that are still there; pages and pictures that were made anew meanwhile stay.
+    ``removed.json`` stays too: it tells which notes of trainings and exports are of the scan.
+
+    Returns:
+        The name of the scan.
+
+    Raises:
+        StudyError: nothing of the kind lies there, the study has a scan of that name by now, its classes have been
+            changed so that the scan's label would mean others, or the study is in use.
+    """
+    aside = next((one for one in removed_scans(study) if one.folder.resolve() == folder.resolve()), None)
+    if aside is None:
+        raise StudyError(f"{folder} holds no scan that was removed from this study")
+    with study.editing():
+        if aside.name.casefold() in {name.casefold() for name in study.folder.names()}:
+            raise StudyError(f"the study has a scan {aside.name} by now; remove or rename that first")
+        told = json.loads((aside.folder / TOLD).read_text(encoding="utf-8"))
+        _refuse_other_classes(study, aside, told)
+        # The images last: without them it is no scan of the study, whatever a crash leaves behind.
+        files = [path for path in sorted(aside.folder.rglob("*")) if path.is_file() and path.name != TOLD]
+        for path in sorted(files, key=lambda path: path.relative_to(aside.folder).parts[0] == "imagesTr"):
+            target = study.root / path.relative_to(aside.folder)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, target)
+        for table, lines in told.get("rows", {}).items():
+            if (path := study.root / table).is_file():
+                there = _text(path).splitlines()
+                missing = [line for line in lines if line not in there]
+                write_bytes(
+                    path, "".join(f"{line}\n" for line in [*there, *missing]).encode("utf-8", "surrogateescape")
+                )
+        for path in aside.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+    return aside.name
+
+
+def _refuse_other_classes(study: Study, aside: Aside, told: Mapping[str, Any]) -> None:
+    """A label says numbers, which must still be those of the classes that it was painted in."""
+    history = sorted((aside.folder / "history" / aside.name).glob("*.json"))
+    if not history and not (aside.folder / "drafts").is_dir():
+        return
+    then = told.get("label_names")
+    if then is None and history:
+        then = json.loads(history[-1].read_text(encoding="utf-8"))["label_names"]
+    for name, value in names_now(study.root, then or {}).items():
+        if study.label_names.get(name) != value:
+            raise StudyError(
+                f"the class {name} had the number {value} when {aside.name} was removed, and is another by now; put "
+                "the classes back into that order, or add the scan anew"
+            )
 
 
 def _found(root: Path, patterns: tuple[str, ...]) -> list[Path]:

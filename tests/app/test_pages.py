@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 import maskmatch_app
 from maskmatch_app.shelf import FOLDER, STUDY, arrived
 from maskmatch_med import Study
-from maskmatch_med.service import browse, job_states
+from maskmatch_med.service import browse, job_states, remove_scan
 
 MAIN = Path(maskmatch_app.__file__).with_name("main.py")
 
@@ -124,6 +124,18 @@ def test_a_file_with_several_volumes_is_read_as_the_page_was_told(folder: Path, 
     app.text_input(key="frames").set_value("0, 2").run()
     add()
     assert len(browse(folder / "Perfusion").channels) == 2
+
+
+def test_a_removed_scan_is_brought_back(with_study: Path) -> None:
+    root = with_study / "tiny"
+    names = [scan.name for scan in browse(root).scans]
+    remove_scan(root, names[0], "Zoë")
+    app = _run("scans")
+    assert "by Zoë" in _text(app)
+    assert names[0] not in [scan.name for scan in browse(root).scans]
+    _press(app, "Bring back")
+    assert [scan.name for scan in browse(root).scans] == names
+    assert not [button for button in app.button if button.label == "Bring back"]
 
 
 def test_a_data_set_dropped_as_a_folder_comes_with_its_labels(folder: Path, phantom_source: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from maskmatch_med import service
 from maskmatch_med.config import TrainConfig
+from maskmatch_med.errors import StudyError
 from maskmatch_med.jobs import Command, Job, JobQueue, JobSpec
 from maskmatch_med.jobs.job import State
-from maskmatch_med.service import ExportOrder
+from maskmatch_med.service import ExportOrder, LabelDefinition
 from maskmatch_med.study import Study
 from maskmatch_med.study.exported import exports_of
 from maskmatch_med.training.learnt import labels_seen, read_learnt
@@ -167,6 +168,49 @@ def test_records_still_count_it_and_name_it_again_when_it_is_back(study: Path) -
     assert LABELLED in (labels_seen(model) or set())
     kinds = {event.kind for event in service.scan_history(study, LABELLED)}
     assert {"taken in", "label", "training", "export"} <= kinds
+
+
+@pytest.mark.parametrize("name", [LABELLED, OPEN])
+def test_a_scan_comes_back_with_all_that_was_known_of_it(study: Path, name: str) -> None:
+    model = study / "models" / "m"
+    before = {place: content for place, content in files_of(study).items() if not place.startswith((".cache", "jobs/"))}
+    learnt, state = read_learnt(model), Study.open(study).case(name).judged
+    aside = service.remove_scan(study, name, "Zoë")
+    (told,) = service.removed_scans(study)
+    assert (told.folder, told.name, told.author) == (aside, name, "Zoë")
+
+    assert service.restore_scan(study, aside) == name
+
+    after = files_of(study)
+    tables = [place for place in before if place.endswith(".csv")]
+    assert [place for place in tables if set(before[place].splitlines()) != set(after[place].splitlines())] == []
+    odd = {place for place, content in before.items() if after.get(place) != content} - set(tables)
+    records = {"study.sqlite", "exports.jsonl", "models/m/labels.json", "history/view.json"}
+    assert odd <= records | {f"models/m/.calibrate-cut/{LABELLED}.nii.gz"}
+    assert (read_learnt(model), Study.open(study).case(name).judged) == (learnt, state)
+    assert service.removed_scans(study) == []
+    assert [finding for finding in service.check_study(study) if finding.severity == "error"] == []
+    with pytest.raises(StudyError, match="holds no scan that was removed"):
+        service.restore_scan(study, aside)
+    again = service.remove_scan(study, name)
+    assert [one.folder for one in service.removed_scans(study)] == [again]
+
+
+def test_a_scan_does_not_come_back_over_another_or_into_other_classes(study: Path) -> None:
+    aside = service.remove_scan(study, LABELLED)
+    opened = Study.open(study)
+    opened.add_case(LABELLED, opened.case(OPEN).read_image())
+    with pytest.raises(StudyError, match="has a scan phantom_000 by now"):
+        service.restore_scan(study, aside)
+    service.remove_scan(study, LABELLED)
+    names = [name for name, value in sorted(opened.label_names.items(), key=lambda one: one[1]) if value]
+    service.define_labels(study, [LabelDefinition(name, was=name) for name in reversed(names)])
+    before = files_of(study)
+    with pytest.raises(StudyError, match="had the number"):
+        service.restore_scan(study, aside)
+    assert files_of(study) == before
+    service.define_labels(study, [LabelDefinition(f"{name}s", was=name) for name in names])
+    assert service.restore_scan(study, aside) == LABELLED
 
 
 def test_a_failed_job_no_longer_says_which_scan_it_failed_on(study: Path) -> None:

@@ -175,7 +175,7 @@ def sure(root: Path, name: str) -> None:
     """Ask before a scan goes."""
     st.markdown(
         f"**{look.plain(name)}** leaves the study with its labels and predictions. They are kept in the folder "
-        "*removed* of the study, from where they can be brought back."
+        "*removed* of the study, and can be brought back at the end of this page."
     )
     yes, no = st.columns(2)
     if no.button("Keep it", type="primary", width="stretch"):
@@ -187,6 +187,30 @@ def sure(root: Path, name: str) -> None:
             st.error(look.plain(failures.in_words(error)), icon=":material/error:")
         else:
             st.rerun()
+
+
+def removed(root: Path) -> None:
+    """The scans that were taken out, each with a way back."""
+    aside = service.removed_scans(root)
+    if not aside:
+        return
+    with st.expander(f"{look.counted(len(aside), 'removed scan')}", icon=":material/delete:"):
+        if error := st.session_state.pop("not restored", None):
+            st.error(look.plain(error), icon=":material/error:")
+        for one in aside[:_ROWS]:
+            told, door = st.columns([4, 1.4], vertical_alignment="center")
+            by = f" by {one.author}" if one.author else ""
+            told.markdown(
+                f"**{look.plain(one.name)}** · removed {one.removed[:16].replace('T', ' ')} UTC{look.plain(by)}"
+            )
+            if door.button(
+                "Bring back", key=f"back {one.folder.name}", width="stretch", disabled=not service.may_write(root)
+            ):
+                try:
+                    service.restore_scan(root, one.folder)
+                except (MaskMatchError, OSError) as wrong:
+                    st.session_state["not restored"] = failures.in_words(wrong)
+                st.rerun()
 
 
 root, key = state.study_root(), state.study_key()
@@ -211,3 +235,5 @@ if study is not None and study.scans:
     table(root, study)
 elif intake is None:
     st.info("No scan yet. Drop the first ones above; the study is made with them.", icon=":material/info:")
+if study is not None:
+    removed(root)
