@@ -28,7 +28,8 @@ test: lint browser  ## what every change must pass: format, lint, types, import 
 	$(PYTEST)
 
 proof: $(DEV) browser  ## the long proofs, up to an hour
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m proof
+	$(PYTEST) -m "proof and not alone"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "proof and alone"
 
 browser: $(DEV)  ## find Chromium for the tests in the browser, else install it; they are skipped where that fails
 	@$(BIN)/python tests/browser/chromium.py

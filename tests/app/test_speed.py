@@ -81,6 +81,7 @@ def stroke(window: Window, at: int) -> bytes:
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 def test_a_usual_scan_opens_in_three_seconds_and_a_save_moves_less_than_a_megabyte(tmp_path: Path, secret) -> None:
     (tmp_path / "studies").mkdir()
     add_scans(tmp_path / "studies" / "s", (160, 160, 88))
@@ -106,6 +107,7 @@ def test_a_usual_scan_opens_in_three_seconds_and_a_save_moves_less_than_a_megaby
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 def test_a_large_ct_opens_and_is_painted_on_within_two_gigabytes(tmp_path: Path, secret) -> None:
     (tmp_path / "studies").mkdir()
     add_scans(tmp_path / "studies" / "s", (512, 512, 400))
@@ -126,6 +128,7 @@ def test_a_large_ct_opens_and_is_painted_on_within_two_gigabytes(tmp_path: Path,
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 def test_five_windows_on_five_scans_keep_the_server_below_two_gigabytes(tmp_path: Path, secret) -> None:
     (tmp_path / "studies").mkdir()
     add_scans(tmp_path / "studies" / "s", (160, 160, 88), 5)

@@ -29,7 +29,7 @@ def hippocampi(shared_data: Path) -> list[Path]:
     return found[:SCANS]
 
 
-@pytest.mark.parametrize("training_s", [30, pytest.param(120, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("training_s", [30, pytest.param(120, marks=[pytest.mark.proof, pytest.mark.alone])])
 def test_the_whole_loop(
     watch: Watch, serve: Callable[..., Server], hippocampi: list[Path], tmp_path: Path, training_s: int
 ) -> None:

@@ -127,6 +127,7 @@ def test_kill_9_at_random_moments(study):
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 def test_minutes_are_the_wall_time_of_the_whole_command(tiny_study):
     began = time.monotonic()
     process = start("train", tiny_study, "--name", "m", "--minutes", "0.4")

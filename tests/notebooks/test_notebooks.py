@@ -86,6 +86,7 @@ def test_notebooks_run_on_a_small_share_of_their_trainings(monkeypatch: pytest.M
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 def test_notebooks_run_as_they_stand_and_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MASKMATCH_NOTEBOOK_SHARE", raising=False)
     monkeypatch.delenv("MPLBACKEND", raising=False)
