@@ -123,3 +123,14 @@ def mypy(files: list[Path]) -> subprocess.CompletedProcess[str]:
     """As ``make lint`` runs it, on other files; what it knows of the package is kept in the same place."""
     words = [sys.executable, "-m", "mypy", "--no-error-summary", *map(str, files)]
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_tests_of_a_group_share_a_worker(tmp_path: Path) -> None:
+    """A browser is heavy; some versions of pytest and xdist pass groups over without a word."""
+    one = '@pytest.mark.xdist_group("heavy")\n@pytest.mark.parametrize("n", range(4))\ndef test_it(n): pass\n'
+    for name in ("test_a.py", "test_b.py"):
+        (tmp_path / name).write_text(f"import pytest\n{one}")
+    words = ["-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v", "-p", "no:cacheprovider", str(tmp_path)]
+    ran = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(workers := re.findall(r"\[(gw\d)\].* PASSED", ran.stdout)) == 8
+    assert len(set(workers)) == 1
