@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from maskmatch_med.errors import DiskFullError, InputError, MaskMatchError
+from maskmatch_med.errors import FULL, DiskFullError, InputError, MaskMatchError
+from maskmatch_med.io.cases import IMAGE_FOLDERS, LABEL_FOLDERS
 from maskmatch_med.io.formats import FORMATS, format_of, strip_extension
 from maskmatch_med.io.refusals import Refused, refuse
 from maskmatch_med.progress import Progress, silent
@@ -36,7 +37,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedE
 BROKEN_ZIP = (*_DAMAGE, OSError)
 """What reading an archive raises where it is damaged."""
 _SCANS = tuple(ending for row in FORMATS if row.name != "DICOM" for ending in row.endings)
-_PART = re.compile(r'[^<>:"\\|?*\x00-\x1f]{1,200}')
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
 def reason(error: BaseException) -> str:
@@ -112,41 +113,42 @@ def _is_scan(info: zipfile.ZipInfo) -> bool:
 
 @contextmanager
 def unpacked(
-    archives: list[Path], beside: Path, progress: Progress = silent, refused: Refused | None = None
-) -> Iterator[Path]:
-    """A folder with what zip archives hold, each in a folder of its name, for a while; of one archive that folder.
+    archives: Sequence[Path], beside: Path, progress: Progress = silent, refused: Refused | None = None
+) -> Iterator[dict[Path, Path]]:
+    """Folders with what zip archives hold, by archive, for a while.
 
-    Folders that all files of an archive lie in are left out, and so are hidden files.
+    Folders that all files of an archive lie in are left out, but for one that is named as of images or labels; so are
+    hidden files. Signs that some system does not allow in names become ``_``.
 
     Args:
         archives: the files.
-        beside: the folder in which the new one is made.
+        beside: the folder in which a new one is made for them; where there is none, the nearest above it.
         progress: told how far it is, in bytes.
         refused: takes what would be an error of one archive.
 
     Raises:
-        InputError: an archive is damaged, encrypted or too large, or holds a name that cannot be a file's here.
+        InputError: an archive is damaged, encrypted or too large, or two of its files would be one here.
         DiskFullError: the disk has no room for what they hold.
     """
-    with tempfile.TemporaryDirectory(dir=beside, prefix=".unpacked-") as parent:
-        places = []
-        for path in archives:
-            name = strip_extension(path)
-            target = Path(parent) / (name if not (Path(parent) / name).exists() else path.name)
+    there = next(folder for folder in (beside.absolute(), *beside.absolute().parents) if folder.is_dir())
+    with tempfile.TemporaryDirectory(dir=there, prefix=".unpacked-") as parent:
+        places: dict[Path, Path] = {}
+        for number, path in enumerate(archives):
+            target = Path(parent, str(number), strip_extension(path))
             try:
                 _unpack(path, target, progress)
             except InputError as error:
                 refuse(refused, path, str(error))
             else:
-                places.append(target)
-        yield places[0] if len(places) == 1 else Path(parent)
+                places[path] = target
+        yield places
 
 
 def _unpack(path: Path, target: Path, progress: Progress) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [
-                (info, info.filename.replace("\\", "/").split("/"))
+                (info, _parts(info.filename))
                 for info in checked_members(path, archive)
                 if not info.is_dir() and not is_hidden(info.filename)
             ]
@@ -162,28 +164,39 @@ def _unpack(path: Path, target: Path, progress: Progress) -> None:
                 progress(done, total, f"unpacking {path.name}")
     except MaskMatchError:
         raise
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InputError(f"{path} cannot be unpacked here ({error.strerror}); rename what it holds") from error
     except _DAMAGE as error:
         raise InputError(f"the archive {path} is damaged or encrypted ({reason(error)}); pack it anew") from error
 
 
+def _parts(name: str) -> list[str]:
+    """The folders and the name of a member, with signs that every system allows."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    return [_FORBIDDEN.sub("_", part).rstrip(" .") or "_" for part in parts]
+
+
 def _shared(places: list[list[str]]) -> int:
-    """How many folders all the files have in common."""
+    """How many folders all the files have in common, up to one named as of images or labels."""
     depth = min((len(parts) - 1 for parts in places), default=0)
-    return next((level for level in range(depth) if len({parts[level] for parts in places}) > 1), depth)
+    known = {*IMAGE_FOLDERS, *LABEL_FOLDERS}
+    ends = (level for level in range(depth) if places[0][level] in known or len({p[level] for p in places}) > 1)
+    return next(ends, depth)
 
 
 def _check_places(path: Path, target: Path, members: list[tuple[zipfile.ZipInfo, list[str]]]) -> None:
-    """Refuse names that are none on some system, that are there twice, and more than the disk has room for."""
-    seen = set[str]()
+    """Refuse files that would be one, also where upper and lower case are the same, and more than the disk holds."""
+    seen: dict[str, str] = {}
     for info, parts in members:
-        name = "/".join(parts).casefold()
-        if name in seen or any(not _PART.fullmatch(part) or part[-1] in " ." for part in parts):
-            raise InputError(f"{path} holds {info.filename[:80]!r}, a name that cannot be used; pack it anew")
-        seen.add(name)
+        twin = seen.setdefault("/".join(parts).casefold(), info.filename)
+        if twin is not info.filename:
+            raise InputError(f"{path} holds {twin[:80]!r} and {info.filename[:80]!r}, which are one name; rename one")
     need = sum(info.file_size for info, _ in members)
-    free = shutil.disk_usage(target.parent).free
+    there = next(folder for folder in target.parents if folder.is_dir())
+    free = shutil.disk_usage(there).free
     if need + SPARE_BYTES > free:
         raise DiskFullError(
-            f"{path} holds {need / 1e9:.2f} GB and {target.parent.parent} has {free / 1e9:.2f} GB free; free some "
-            "space and try again"
+            f"{path} holds {need / 1e9:.2f} GB and there are {free / 1e9:.2f} GB free; free some space and try again"
         )

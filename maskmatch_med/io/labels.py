@@ -89,13 +89,16 @@ def from_file_values(array: Array, path: Path, unjudged: int | None) -> NDArray[
     return labels
 
 
-def chosen_values(array: Array, path: Path, table: Mapping[int, int]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+def chosen_values(
+    array: Array, path: Path, table: Mapping[int, int], unjudged: int | None = None
+) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
     """Turn chosen values of a label file, of any size, into classes, and all others into background.
 
     Args:
         array: (X, Y, Z) the values as stored.
         path: named in messages.
         table: value in the file to class.
+        unjudged: the value that stands for "not judged"; where not given, 255 does if no value is above it.
 
     Returns:
         The classes, and the values other than 0 that became background, in ascending order.
@@ -103,11 +106,16 @@ def chosen_values(array: Array, path: Path, table: Mapping[int, int]) -> tuple[N
     Raises:
         InputError: values that are not whole.
     """
-    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not np.array_equal(array, np.round(array))):
+    whole = array.dtype.kind in "biu" or (array.dtype.kind == "f" and np.isfinite(array).all())
+    if not whole or (array.dtype.kind == "f" and not np.array_equal(array, np.round(array))):
         raise InputError(f"the label {path} needs whole numbers; resample labels with nearest neighbour")
     labels = np.zeros(array.shape, np.uint8)
     for value, label in table.items():
         labels[array == value] = label
+    if unjudged is None and array.size and array.max() <= UNJUDGED:
+        unjudged = UNJUDGED
+    if unjudged is not None and unjudged not in table:
+        labels[array == unjudged] = UNJUDGED
     rest = np.unique(array[labels == 0])
     return labels, tuple(int(value) for value in rest if value != 0 and int(value) not in table)
 

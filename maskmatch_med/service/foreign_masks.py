@@ -17,7 +17,7 @@ from maskmatch_med.io.segmentations import read_segmentation, segments_of
 from maskmatch_med.service.intake import Refusal
 from maskmatch_med.study import Case, Study
 from maskmatch_med.study.admission import check_name
-from maskmatch_med.study.importing import mask_code
+from maskmatch_med.study.label_source import mask_code
 from maskmatch_med.study.labelling import LabelReader
 from maskmatch_med.study.verdicts import PREDICTION_ENDING
 from maskmatch_med.volume import Geometry

@@ -13,12 +13,13 @@ from glob import escape
 from pathlib import Path
 
 from maskmatch_med.errors import InputError, MaskMatchError, StudyError
-from maskmatch_med.io.archives import holds_scans, unpacked
+from maskmatch_med.io.archives import holds_scans
 from maskmatch_med.io.atomic import copy_file
 from maskmatch_med.io.formats import is_readable, unreadable
 from maskmatch_med.io.refusals import Refused
 from maskmatch_med.jobs import JobQueue
 from maskmatch_med.progress import Progress, silent
+from maskmatch_med.service.archived import sources_in
 from maskmatch_med.study import ImportOptions, Study, import_scans
 from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.pairing import FoundCase
@@ -70,8 +71,8 @@ class Intake:
 def take_in(source: Path, root: Path, options: ImportOptions | None = None, progress: Progress | None = None) -> Intake:
     """Bring the scans of a folder into a study, which is made where there is none. The source is never changed.
 
-    Where all are sound and new it is one import; otherwise scan by scan, so that a wrong file keeps no other out. What
-    zip archives hold is one source beside the others: one of images and one of labels belong together.
+    Where all are sound and new it is one import; otherwise scan by scan, so that a wrong file keeps no other out. Of
+    zip archives :func:`~maskmatch_med.service.archived.sources_in` tells what belongs together.
 
     Args:
         source: a folder of files, or one file.
@@ -88,13 +89,14 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
         return _take_in(source, root, options, progress)
     broken: Refused = []
     result = Intake()
-    if source.is_dir() and any(path not in archives for path in source.glob("[!.]*")):
-        _add(_take_in(source, root, options, progress), result)
-    with unpacked(archives, root.parent, progress or silent, broken) as folder:
-        if next(folder.iterdir(), None) is not None:
-            inside = _take_in(folder, root, options, progress)
-            told = archives[0].name if len(archives) == 1 else "the archives"
-            inside.refused = [replace(one, name=told) if one.name == folder.name else one for one in inside.refused]
+    with sources_in(source, archives, root, progress or silent, broken) as sources:
+        for name, part in sources:
+            inside = _take_in(part, root, options, progress)
+            inside.refused = [
+                replace(one, name=name) if one.name == part.name else one
+                for one in inside.refused
+                if part != source or one.name not in {path.name for path in archives}
+            ]
             _add(inside, result)
     _refuse(broken, result, source)
     return result
@@ -178,9 +180,10 @@ def _unreadable_files(source: Path) -> list[Refusal]:
     for path in files:
         voxels = headers and path.name.lower().endswith(_VOXELS_OF_A_HEADER)
         other = path.is_dir() or path.name.startswith(".") or path.name in _NOT_SCANS
-        if other or voxels or is_readable(path) or holds_scans(path):
+        if other or voxels or is_readable(path):
             continue
-        found.append(Refusal(path.name, _without_folder(str(unreadable(path)), source)))
+        told = f"{path.name} is an archive within another; unpack it and add it by itself"
+        found.append(Refusal(path.name, told if holds_scans(path) else _without_folder(str(unreadable(path)), source)))
     return found
 
 

@@ -165,7 +165,7 @@ def cautions(scored: Sequence[ScoredFolder], study: Study | None, reference: Pat
         if part.evaluation and len(cases) < 10:
             found.append(f"{part.name}: {len(cases)} scored cases are few; mean and limits are uncertain.")
     if any(path.with_name(f"{name}.png").is_file() for part in scored for name, path in part.files.items()):
-        found.append("Pictures carry no true size: distances and volumes count a pixel as 1 mm, a slice as 1 mm thick.")
+        found.append("Pictures carry no true size: distances and areas are in pixels.")
     if reference is None and not any(part.evaluation for part in scored) and scored:
         found.append("Nothing is scored: name the references with --reference DIR.")
     return found

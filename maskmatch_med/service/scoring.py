@@ -29,8 +29,8 @@ def evaluate(
     if options.label_names is None:
         options = replace(options, label_names=own_structures(Path(predictions)))
     evaluation = score_folder(Path(predictions), Path(references), options)
-    study = study_of(Path(predictions))
-    if study is not None and study.is_of_pictures():
+    studies = [study_of(Path(predictions)), study_of(Path(references))]
+    if any(study is not None and study.is_of_pictures() for study in studies):
         evaluation = replace(evaluation, units=FLAT)
     if out is not None:
         evaluation.write(out)

@@ -8,22 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from maskmatch_med.errors import InputError, MaskMatchError, StudyError, listed
-from maskmatch_med.io import MaskCode, nifti, read_volume
+from maskmatch_med.io import nifti, read_volume
 from maskmatch_med.io.archives import holds_scans, unpacked
 from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.io.refusals import Refused
-from maskmatch_med.io.segmentations import segments_of
 from maskmatch_med.progress import Progress, silent
 from maskmatch_med.study import versions
 from maskmatch_med.study.admission import SourceInfo, check_name
-from maskmatch_med.study.classes import with_names_of_people
+from maskmatch_med.study.label_source import label_reader, value_names
 from maskmatch_med.study.labelling import LabelReader
 from maskmatch_med.study.layouts import detect
 from maskmatch_med.study.notices import Changes, empty_classes, few_labels
 from maskmatch_med.study.options import ImportOptions, ImportSummary, Selection, group_of, select
 from maskmatch_med.study.pairing import FoundCase
 from maskmatch_med.study.records import MaskColours, SourceRecord
-from maskmatch_med.study.settings import names_to_labels
 from maskmatch_med.study.sources import (
     SourceReader,
     case_sha256,
@@ -76,14 +74,16 @@ def import_scans(
         raise InputError(f"the source and the study are the same folder {root}; give the study a place of its own")
     if not holds_scans(source):
         return _import(source, root, options, progress)
-    there = next(folder for folder in root.absolute().parents if folder.is_dir())
-    with unpacked([source], there, progress or silent) as folder:
+    with unpacked([source], root.parent, progress or silent) as places:
+        folder = places[source]
         try:
             summary = _import(folder, root, replace(options, link=False), progress)
         except MaskMatchError as error:
             error.args = (str(error).replace(str(folder), str(source)),)
             raise
-        return replace(summary, notes=tuple(note.replace(str(folder), str(source)) for note in summary.notes))
+        told = [note.replace(str(folder), str(source)) for note in summary.notes]
+        refused = [(name, reason.replace(str(folder), str(source))) for name, reason in summary.refused]
+        return replace(summary, notes=tuple(told), refused=tuple(refused))
 
 
 def _import(source: Path, root: Path, options: ImportOptions, progress: Progress | None) -> ImportSummary:
@@ -95,7 +95,7 @@ def _import(source: Path, root: Path, options: ImportOptions, progress: Progress
     groups = {case.name: group_of(case.name, options.group) for case in selection.found.cases}
     steps = _Steps(progress, 3 * len(selection.found.cases))
     steps.part(0, 0.0, "looking at the labels")
-    job = _Job(study, selection, options, _label_reader(study, selection, options))
+    job = _Job(study, selection, options, label_reader(study, selection, options))
     checked = job.check_all(steps)
     if study is None:
         labels = job.labels
@@ -117,7 +117,7 @@ def _import(source: Path, root: Path, options: ImportOptions, progress: Progress
     steps.part(3, 0.0, "")
     groups = {item.case.name: groups[item.case.name] for item in checked} if options.group else {}
     summary = _summary(study, selection, checked, groups, changes)
-    notes = (*summary.notes, *empty_classes(job.labels.unused, job.labels.label_names))
+    notes = (*summary.notes, *empty_classes(job.labels))
     return replace(summary, notes=notes, refused=(*unfit, *job.refused))
 
 
@@ -217,7 +217,7 @@ class _Job:
         return case.name in self.begun
 
     def _refuse_other_frames(self, case: FoundCase, record: SourceRecord) -> None:
-        wanted = self.scans.frames_of(case)
+        wanted = self.scans.frames_of(case, every=True)
         held = record.frames or tuple(range(len(self.channel_names)))
         if wanted is not None and wanted != held:
             shown = [", ".join(str(frame) for frame in frames) for frames in (held, wanted)]
@@ -291,44 +291,6 @@ def default_channel_names(count: int, is_raster: bool) -> tuple[str, ...]:
     return tuple(f"channel_{channel}" for channel in range(count))
 
 
-def _label_reader(study: Study | None, selection: Selection, options: ImportOptions) -> LabelReader:
-    found = selection.found
-    pool = [case.label for case in found.cases if case.label]
-    declared = names_to_labels(tuple(options.label_names)) if options.label_names else found.label_names
-    masks = [path for path in pool if is_raster(path) and not (options.skip_broken and _is_broken(path))]
-    code = mask_code(study, masks)
-    described = with_names_of_people(segments_of(pool))
-    chosen = options.chosen_values
-    reader = LabelReader(declared or {}, found.unjudged, code, described, options.resample, chosen=chosen)
-    if study is None:
-        return reader.named(declared) if declared else reader.with_names_found(pool)
-    if not study.labelled_cases():
-        return reader.named(declared) if declared else reader.keeping(study.label_names, pool)
-    if declared and declared != study.label_names:
-        raise InputError(
-            f"the classes {declared} are not those of the study, {study.label_names}; "
-            "rename them or import into another study"
-        )
-    return reader.named(study.label_names)
-
-
-def _is_broken(mask: Path) -> bool:
-    try:
-        MaskCode.of([mask])
-    except InputError:
-        return True
-    return False
-
-
-def mask_code(study: Study | None, masks: list[Path]) -> MaskCode | None:
-    """The code of earlier masks where their colours decided it, so that a colour keeps its class; else these masks'."""
-    for case in study.cases() if study and masks else []:
-        record = study.source(case.name) if study else None
-        if record and record.mask_colours and record.mask_colours.kind != "index":
-            return record.mask_colours.code()
-    return MaskCode.of(masks) if masks else None
-
-
 def _write(study: Study, item: _Checked, job: _Job, group: str | None) -> list[tuple[str, str]]:
     """Write what is new of a scan; gives what was changed on the way, as (name, sentence)."""
     case = item.case
@@ -373,6 +335,7 @@ def _write_label(study: Study, item: _Checked, path: Path, job: _Job) -> tuple[s
             label_name=shown,
             label_sha256=item.label_sha256,
             mask_colours=colours,
+            label_values=value_names(job.labels, path),
             notes=(*record.notes, *notes),
         )
     return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,7 +37,9 @@ class LabelReader:
         resample: whether labels on another grid may be resampled.
         colours: class name to ``#rrggbb``.
         unused: names of classes made of values below the highest that no label holds.
-        chosen: value of plain label maps to class, where they were said; all other values are background.
+        chosen: the values of each class in plain label maps, where they were said; all others are background.
+        absent: values among them that no label holds.
+        recalled: whether those values are of imports before; a label that holds none of them then has its own.
     """
 
     label_names: dict[str, int]
@@ -46,7 +49,9 @@ class LabelReader:
     resample: bool = False
     colours: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
-    chosen: Mapping[int, int] = field(default_factory=dict)
+    chosen: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    absent: tuple[int, ...] = ()
+    recalled: bool = False
 
     def read(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
         """Read one label onto its scan's grid.
@@ -57,7 +62,7 @@ class LabelReader:
         Raises:
             InputError: unreadable, not on the scan's grid, or with values that are no class.
         """
-        if self.chosen and path not in self.described:
+        if self.chooses(path):
             return self._read_chosen(path, geometry)
         stored = self._load(path)
         labels, renumbered = self._as_classes(stored.labels, path)
@@ -65,17 +70,43 @@ class LabelReader:
         refuse_unknown_values(laid, self.label_names, path)
         return laid, tuple(filter(None, (renumbered, note)))
 
-    def _read_chosen(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
+    def chooses(self, path: Path) -> bool:
+        """Whether the classes of a label file are read by their chosen values.
+
+        Raises:
+            InputError: unreadable, or a picture, whose colours or grey levels tell.
+        """
+        if not self.chosen or path in self.described or (self.recalled and is_raster(path)):
+            return False
         if is_raster(path):
             raise InputError(
                 f"the classes of {path} are found from its colours or grey levels; name them without values"
             )
+        if not self.recalled:
+            return True
+        chosen = [value for values in self.chosen.values() for value in values]
+        return bool(np.isin(chosen, read_label_values(path).array).any())
+
+    def _read_chosen(self, path: Path, geometry: Geometry) -> tuple[LabelMap, tuple[str, ...]]:
         stored = read_label_values(path)
-        labels, rest = chosen_values(stored.array[0], path, self.chosen)
+        table = {value: self.label_names[name] for name, values in self.chosen.items() for value in values}
+        labels, rest = chosen_values(stored.array[0], path, table, self.unjudged)
         laid, note = placed(Segmentation(LabelMap(labels, stored.geometry)), geometry, path, resample=self.resample)
         others = ", ".join(str(value) for value in rest[:6]) + (f" and {len(rest) - 6} more" if len(rest) > 6 else "")
         left = f"the values {others} of {path.name} name no class and became background" if rest else None
         return laid, tuple(filter(None, (left, note)))
+
+    def choosing(self, values: Mapping[str, tuple[int, ...]], paths: Sequence[Path], *, recalled: bool) -> LabelReader:
+        """The same reader of labels in which classes have these values, said now or recalled."""
+        if not values or recalled:
+            return replace(self, chosen=values, recalled=recalled)
+        met = set[int]()
+        for path in paths:
+            if not is_raster(path):
+                with suppress(InputError):
+                    met |= {int(value) for value in np.unique(read_label_values(path).array) if np.isfinite(value)}
+        absent = tuple(value for some in values.values() for value in some if value not in met)
+        return replace(self, chosen=values, absent=absent if paths else (), unused=())
 
     def named(self, label_names: dict[str, int]) -> LabelReader:
         """The same reader with these class names.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
+from maskmatch_med.study.labelling import LabelReader
 from maskmatch_med.study.study import Study
 
 _KINDS_OF_CHANGE = (
@@ -39,14 +40,17 @@ class Changes:
         ]
 
 
-def empty_classes(unused: Sequence[str], label_names: Mapping[str, int]) -> list[str]:
-    """That values were taken for class numbers, and that some between them occur nowhere."""
-    if not unused:
+def empty_classes(labels: LabelReader) -> list[str]:
+    """That values were taken for class numbers, and some between them occur nowhere; or that chosen ones do not."""
+    if labels.absent:
+        values = ", ".join(map(str, labels.absent))
+        return [f"no label holds {values} of --label-names; look the values up, and import into another study if wrong"]
+    if not labels.unused:
         return []
     return [
-        f"{len(unused)} of the {len(label_names) - 1} classes, such as {unused[0]}, occur in no label, as the values "
-        "of the labels are not 1, 2, 3, … without a gap; a model has to learn them all, so import them into another "
-        'study with their values: --label-names "left=17,right=53"'
+        f"{len(labels.unused)} of the {len(labels.label_names) - 1} classes, such as {labels.unused[0]}, occur in no "
+        "label, as the values of the labels are not 1, 2, 3, … without a gap; a model has to learn them all, so import "
+        'them into another study with their values: --label-names "left=17,right=53"'
     ]
 
 

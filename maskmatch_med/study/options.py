@@ -21,8 +21,8 @@ class ImportOptions:
     Args:
         labels_dir: folder of the labels, when not found by itself; or the label file of the only scan.
         label_names: names of the classes 1, 2, …, or for each name its values in the label maps, such as
-            ``{"left": (17,), "white matter": (2, 41)}``, all other values being background; as declared or numbered
-            where not given.
+            ``{"left": (17,), "white matter": (2, 41)}``, all others but that of "not judged" being background; as
+            declared or numbered where not given.
         channels: names of the channels, or for each name the pattern of its files, such as
             ``{"t1": "*_t1.nii.gz", "flair": "*_flair.nii.gz"}``; as declared, as file names end, or numbered where not
             given.

@@ -52,6 +52,7 @@ class SourceRecord(_Frozen):
         label_name: file name of the imported label.
         label_sha256: hash of the imported label's bytes.
         mask_colours: how an imported mask's pixels became classes.
+        label_values: the values of each class in the imported label; None where they were the classes themselves.
         added: when it was taken in, UTC in ISO 8601; None where that was not noted.
     """
 
@@ -66,6 +67,7 @@ class SourceRecord(_Frozen):
     label_name: str | None = None
     label_sha256: str | None = None
     mask_colours: MaskColours | None = None
+    label_values: dict[str, tuple[int, ...]] | None = None
     added: str | None = None
 
 

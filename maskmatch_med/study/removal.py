@@ -8,6 +8,7 @@ keep their count: a stand-in takes the place of the name (:mod:`maskmatch_med.st
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -91,7 +92,8 @@ def remove_scan(study: Study, name: str, author: str = "") -> Removed:
         told = {"scan": name, "author": author, "removed": now.isoformat(timespec="milliseconds")}
         told |= {"stand_in": gone.stand_in}
         kept = {path.relative_to(study.root).as_posix(): lines for path, lines in rows.items()}
-        content = {**told, "label_names": study.label_names, "rows": kept}
+        heads = {path.relative_to(study.root).as_posix(): _text(path).splitlines()[0] for path in rows}
+        content = {**told, "label_names": study.label_names, "heads": heads, "rows": kept}
         write_text(gone.folder / TOLD, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         for path, lines in rows.items():
             _without_rows(path, lines)
@@ -130,7 +132,7 @@ def restore_scan(study: Study, folder: Path) -> str:
         raise StudyError(f"{folder} holds no scan that was removed from this study")
     with study.editing():
         if aside.name.casefold() in {name.casefold() for name in study.folder.names()}:
-            raise StudyError(f"the study has a scan {aside.name} by now; remove or rename that first")
+            raise StudyError(f"the study has a scan {aside.name} by now; remove that first")
         told = json.loads((aside.folder / TOLD).read_text(encoding="utf-8"))
         _refuse_other_classes(study, aside, told)
         # The images last: without them it is no scan of the study, whatever a crash leaves behind.
@@ -140,13 +142,10 @@ def restore_scan(study: Study, folder: Path) -> str:
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(path, target)
-        for table, lines in told.get("rows", {}).items():
-            if (path := study.root / table).is_file():
-                there = _text(path).splitlines()
-                missing = [line for line in lines if line not in there]
-                write_bytes(
-                    path, "".join(f"{line}\n" for line in [*there, *missing]).encode("utf-8", "surrogateescape")
-                )
+        for table, lines in (told.get("rows") or {}).items():
+            head = (told.get("heads") or {}).get(table)
+            if head is not None and (study.root / table).is_file():
+                _with_rows(study.root / table, head, lines)
         for path in aside.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -162,9 +161,14 @@ def _refuse_other_classes(study: Study, aside: Aside, told: Mapping[str, Any]) -
     if then is None and history:
         then = json.loads(history[-1].read_text(encoding="utf-8"))["label_names"]
     for name, value in names_now(study.root, then or {}).items():
-        if study.label_names.get(name) != value:
+        by_now = study.label_names.get(name)
+        if by_now is None:
             raise StudyError(
-                f"the class {name} had the number {value} when {aside.name} was removed, and is another by now; put "
+                f"{aside.name} has the class {name}, which was removed; add it again with the number {value}"
+            )
+        if by_now != value:
+            raise StudyError(
+                f"the class {name} had the number {value} when {aside.name} was removed, and has {by_now} by now; put "
                 "the classes back into that order, or add the scan anew"
             )
 
@@ -214,6 +218,19 @@ def _rows_of(table: Path, name: str) -> list[str]:
 def _without_rows(table: Path, rows: list[str]) -> None:
     kept = [line for line in _text(table).splitlines(keepends=True) if line.rstrip("\r\n") not in rows]
     write_bytes(table, "".join(kept).encode("utf-8", "surrogateescape"))
+
+
+def _with_rows(table: Path, head: str, rows: list[str]) -> None:
+    """Put lines back, each cell under its own heading, as the table may have others by now."""
+    there = _text(table).splitlines()
+    before, now = (next(csv.reader([line]), []) for line in (head, there[0] if there else head))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for row in csv.reader(rows):
+        cells = dict(zip(before, row, strict=False))
+        writer.writerow([cells.get(name, "") for name in now])
+    missing = [line for line in stream.getvalue().splitlines() if line not in there]
+    write_bytes(table, "".join(f"{line}\n" for line in [*there, *missing]).encode("utf-8", "surrogateescape"))
 
 
 def _text(path: Path) -> str:

@@ -53,13 +53,18 @@ class SourceReader:
             return None
         return case.files if all(serves_as_it_is(path) for path in case.files) else None
 
-    def frames_of(self, case: FoundCase) -> tuple[int, ...] | None:
+    def frames_of(self, case: FoundCase, *, every: bool = False) -> tuple[int, ...] | None:
         """Which entries of its fourth axis were chosen; None where none were, or it has no such axis.
+
+        Args:
+            case: the scan.
+            every: count a choice of all of them as one.
 
         Raises:
             InputError: a header cannot be used, or a frame is not there.
         """
-        if self._chosen is None or case.series or case.is_raster:
+        chosen = self.frames if every else self._chosen
+        if chosen is None or case.series or case.is_raster:
             return None
         count = read_header(case.files[0]).frames
         return self._options(case).choose(case.files[0], count) if count > 1 else None

@@ -27,9 +27,22 @@ def files(folder: Path) -> dict[str, str]:
 def test_the_folders_that_all_files_share_and_hidden_files_are_left_out(tmp_path: Path) -> None:
     members = {"top/data/a.nii": "1", "top/data/more/b.nii": "2", "__MACOSX/top/._a.nii": "x", "top/.DS_Store": "x"}
     archive = pack(tmp_path / "mine.zip", **members)
-    with unpacked([archive], tmp_path) as folder:
-        assert (folder.name, files(folder)) == ("mine", {"a.nii": "1", "more/b.nii": "2"})
+    with unpacked([archive], tmp_path / "not/there") as places:
+        assert places[archive].name == "mine"
+        assert files(places[archive]) == {"a.nii": "1", "more/b.nii": "2"}
     assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_a_folder_of_images_or_labels_keeps_its_name(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.zip", **{"./Task/labelsTr/a.nii": "1", "./Task/labelsTr/b.nii": "2"})
+    with unpacked([archive], tmp_path) as places:
+        assert files(places[archive]) == {"labelsTr/a.nii": "1", "labelsTr/b.nii": "2"}
+
+
+def test_signs_that_a_system_forbids_are_replaced(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.zip", **{"x/scan 10:30.nii": "1", "x/Smith J./ü.nii": "2"})
+    with unpacked([archive], tmp_path) as places:
+        assert files(places[archive]) == {"scan 10_30.nii": "1", "Smith J/ü.nii": "2"}
 
 
 def test_several_archives_lie_beside_each_other(tmp_path: Path) -> None:
@@ -39,8 +52,9 @@ def test_several_archives_lie_beside_each_other(tmp_path: Path) -> None:
         pack(tmp_path / "labels.zip", **{"a.nii": "2"}),
         pack(tmp_path / "other/images.zip", **{"b.nii": "3"}),
     ]
-    with unpacked(packed, tmp_path) as folder:
-        assert files(folder) == {"images/a.nii": "1", "labels/a.nii": "2", "images.zip/b.nii": "3"}
+    with unpacked(packed, tmp_path) as places:
+        assert [files(places[path]) for path in packed] == [{"a.nii": "1"}, {"a.nii": "2"}, {"b.nii": "3"}]
+        assert [places[path].name for path in packed] == ["images", "labels", "images"]
 
 
 def test_what_holds_scans(tmp_path: Path) -> None:
@@ -63,12 +77,21 @@ def test_names_that_point_outside(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.rglob("*")) == [archive]
 
 
-@pytest.mark.parametrize("name", ["con?.nii", "A.nii", "x/ .nii ", "a.nii/b.nii."])
-def test_names_that_are_none_on_every_system(tmp_path: Path, name: str) -> None:
-    archive = pack(tmp_path / "odd.zip", **{"a.nii": "1", name: "2"})
-    with pytest.raises(InputError, match="a name that cannot be used"), unpacked([archive], tmp_path):
+@pytest.mark.parametrize("name", ["A.nii", "a.nii."])
+def test_names_that_are_one_on_some_system(tmp_path: Path, name: str) -> None:
+    archive = pack(tmp_path / "odd.zip", **{"a.nii": "1", name: "2", "x/b.nii": "3", "x/B.nii": "4"})
+    with pytest.raises(InputError, match=r"which are one name; rename one"), unpacked([archive], tmp_path):
         pass
     assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("members", [{"a": "1", "a/s0.nii": "2"}, {"x" * 300 + ".nii": "1"}])
+def test_what_no_folder_can_hold_is_refused_and_the_others_unpacked(tmp_path: Path, members: dict[str, str]) -> None:
+    good, bad = pack(tmp_path / "good.zip", **{"a.nii": "1"}), pack(tmp_path / "bad.zip", **members)
+    refused: list[tuple[str, str]] = []
+    with unpacked([bad, good], tmp_path, refused=refused) as places:
+        assert list(places) == [good]
+    assert [(name, "cannot be unpacked here" in told) for name, told in refused] == [("bad.zip", True)]
 
 
 def test_a_bomb_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +112,7 @@ def test_a_damaged_archive_is_refused_and_the_others_unpacked(tmp_path: Path) ->
     content[at : at + 4] = b"\xff\xff\xff\xff"
     bad.write_bytes(content)
     refused: list[tuple[str, str]] = []
-    with unpacked([bad, good], tmp_path, refused=refused) as folder:
-        assert files(folder) == {"a.nii": "1"}
+    with unpacked([bad, good], tmp_path, refused=refused) as places:
+        assert {path: files(place) for path, place in places.items()} == {good: {"a.nii": "1"}}
     assert [name for name, _ in refused] == ["bad.zip"]
     assert "damaged or encrypted" in refused[0][1]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from maskmatch_med.errors import StudyError
-from maskmatch_med.service import ImportOptions, browse, check_study, remove_scan, repair_study, take_in
+from maskmatch_med.service import ImportOptions, browse, check_study, import_scans, remove_scan, repair_study, take_in
 
 LIVER = ImportOptions(label_names=("liver",))
 
@@ -72,6 +72,57 @@ def test_an_archive_of_images_and_one_of_labels_belong_together(drop: Path, tmp_
     assert browse(tmp_path / "mine").structures == ("liver",)
     assert sorted(path.name for path in drop.iterdir()) == ["images.zip", "labels.zip"]
     assert not list(tmp_path.glob(".unpacked-*"))
+
+
+def test_scans_beside_an_archive_of_their_masks(drop: Path, tmp_path: Path) -> None:
+    (drop / "masks").mkdir()
+    for seed, name in enumerate("ab"):
+        _scan(drop / f"{name}.nii.gz", seed)
+        _scan(drop / f"masks/{name}_seg.nii.gz", seed, label=True)
+    _pack(drop / "masks", drop / "masks.zip")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert (intake.added, intake.labelled, intake.refused) == (["a", "b"], ["a", "b"], [])
+    assert browse(tmp_path / "mine").name == "mine"
+    assert not (drop / "a.nii.gz").is_symlink()
+    assert not any(path.is_symlink() for path in (tmp_path / "mine").rglob("*"))
+
+
+def test_two_archives_that_are_data_sets_and_one_scan_in_a_third(drop: Path, tmp_path: Path) -> None:
+    for site in ("north", "south"):
+        for part in ("images", "labels"):
+            (drop / site / part).mkdir(parents=True)
+            _scan(drop / site / part / f"{site}.nii.gz", len(site) + (site == "north"), label=part == "labels")
+        with zipfile.ZipFile(drop / f"{site}.zip", "w") as archive:
+            for path in sorted((drop / site).rglob("*.nii.gz")):
+                archive.write(path, path.relative_to(drop / site))
+        shutil.rmtree(drop / site)
+    (drop / "one").mkdir()
+    _scan(drop / "one/c.nii.gz", 7)
+    _pack(drop / "one", drop / "one.zip")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert (sorted(intake.added), sorted(intake.labelled)) == (["c", "north", "south"], ["north", "south"])
+    assert intake.refused == []
+    assert browse(tmp_path / "mine").name == "mine"
+
+
+def test_archives_of_one_patient_each_are_named_apart(drop: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("p1", "p2")):
+        (drop / name).mkdir()
+        _scan(drop / name / "ct.nii.gz", seed)
+        _pack(drop / name, drop / f"{name}.zip")
+    assert take_in(drop, tmp_path / "mine", LIVER).added == ["p1", "p2"]
+
+
+def test_an_archive_within_an_archive_is_named(drop: Path, tmp_path: Path) -> None:
+    (drop / "in").mkdir()
+    (drop / "out").mkdir()
+    _scan(drop / "in/a.nii.gz", 1)
+    _pack(drop / "in", drop / "out/in.zip")
+    _scan(drop / "out/b.nii.gz", 2)
+    _pack(drop / "out", drop / "out.zip")
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert intake.added == ["b"]
+    assert [(one.name, "archive within another" in one.reason) for one in intake.refused] == [("in.zip", True)]
 
 
 def test_archives_among_scans_and_broken_ones(drop: Path, tmp_path: Path) -> None:
@@ -199,6 +250,11 @@ def test_every_volume_of_a_file_becomes_a_channel_where_that_is_asked(drop: Path
     stored = nibabel.load(tmp_path / "mine/imagesTr/b_0002.nii.gz")
     assert np.array_equal(stored.get_fdata(), values[..., 2])
     assert take_in(drop, tmp_path / "mine", options).unchanged == ["a", "b"]
+    with pytest.raises(StudyError, match="holds the frames 0, 1, 2"):
+        import_scans(drop, tmp_path / "mine", replace(options, frames=(0, 1)))
+    import_scans(drop, tmp_path / "two", replace(options, frames=(0, 2)))
+    with pytest.raises(StudyError, match="holds the frames 0, 2"):
+        import_scans(drop, tmp_path / "two", options)
     nibabel.save(nibabel.Nifti1Image(values[..., :2] + 1, np.eye(4)), drop / "c.nii.gz")
     (refused,) = take_in(drop, tmp_path / "mine", options).refused
     assert (refused.name, "has 2 channels, expected 3" in refused.reason) == ("c.nii.gz", True)

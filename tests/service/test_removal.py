@@ -213,6 +213,21 @@ def test_a_scan_does_not_come_back_over_another_or_into_other_classes(study: Pat
     assert service.restore_scan(study, aside) == LABELLED
 
 
+def test_rows_come_back_under_their_own_headings(study: Path) -> None:
+    summary = study / "predictions/m/summary.csv"
+    row = next(one for one in csv.DictReader(summary.read_text().splitlines()) if one["case"] == OPEN)
+    aside = service.remove_scan(study, OPEN)
+    lines = list(csv.DictReader(summary.read_text().splitlines()))
+    names = ["case", "new", *[name for name in reversed(lines[0]) if name != "case"][:-1]]
+    with summary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(lines)
+    service.restore_scan(study, aside)
+    (back,) = [one for one in csv.DictReader(summary.read_text().splitlines()) if one["case"] == OPEN]
+    assert back == {name: row.get(name, "") for name in names}
+
+
 def test_a_failed_job_no_longer_says_which_scan_it_failed_on(study: Path) -> None:
     service.remove_scan(study, OPEN)
     (job,) = JobQueue(study).jobs()

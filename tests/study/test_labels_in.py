@@ -286,6 +286,74 @@ def test_chosen_values_that_clash_are_refused(tmp_path, wrong):
         import_scans(tmp_path / "in", tmp_path / "study", ImportOptions(label_names=wrong))
 
 
+def _values(path: Path, values: np.ndarray) -> None:
+    image = sitk.GetImageFromArray(values.T)
+    image.CopyInformation(sitk.ReadImage(str(path.with_name(path.name.replace("_seg", "")))))
+    sitk.WriteImage(image, str(path))
+
+
+def test_further_labels_are_read_by_the_values_that_were_chosen(tmp_path):
+    swapped, plain = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.uint8)
+    swapped[2, 2, 2], swapped[4, 2, 2], plain[3, 3, 3] = 2, 1, 1
+    for name in "ab":
+        _scan(tmp_path / name / f"{name}.nii.gz", ord(name))
+        _values(tmp_path / name / f"{name}_seg.nii.gz", swapped)
+    options = ImportOptions(label_names={"tumour": (2,), "kidney": (1,)})
+    import_scans(tmp_path / "a", tmp_path / "study", options)
+    import_scans(tmp_path / "b", tmp_path / "study")
+    labels = [Study.open(tmp_path / "study").case(name).read_label() for name in "ab"]
+    assert [label.array[2, 2, 2] for label in labels] == [1, 1]
+    assert [label.array[4, 2, 2] for label in labels] == [2, 2]
+    for other in ({"tumour": (1,), "kidney": (2,)}, {"tumour": (2,), "kidney": (1, 3)}):
+        with pytest.raises(InputError, match='"tumour=2,kidney=1"'):
+            import_scans(tmp_path / "a", tmp_path / "study", ImportOptions(label_names=other))
+
+
+def test_labels_without_a_chosen_value_keep_their_own(tmp_path):
+    values, plain = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.int16)
+    values[2, 2, 2], plain[3, 3, 3] = 17, 1
+    for name, label in (("a", values), ("b", plain)):
+        _scan(tmp_path / name / f"{name}.nii.gz", ord(name))
+        _values(tmp_path / name / f"{name}_seg.nii.gz", label)
+    import_scans(tmp_path / "a", tmp_path / "study", ImportOptions(label_names={"left": (17,)}))
+    import_scans(tmp_path / "b", tmp_path / "study")
+    label = Study.open(tmp_path / "study").case("b").read_label()
+    assert (label.array[3, 3, 3], label.array.sum()) == (1, 1)
+
+
+def test_not_judged_stays_so_beside_chosen_values(tmp_path):
+    source = tmp_path / "in"
+    values = np.zeros(SHAPE, np.uint8)
+    values[2, 2, 2], values[4, 2, 2], values[5, 2, 2] = 1, 2, 3
+    _scan(source / "imagesTr/a_0000.nii.gz")
+    write_segmentation(source / "labelsTr/a.nii.gz", values, GEOMETRY)
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}
+    (source / "dataset.json").write_text(json.dumps({**content, "numTraining": 1, "file_ending": ".nii.gz"}))
+    import_scans(source, tmp_path / "study", ImportOptions(label_names={"ab": (1, 2)}))
+    case = Study.open(tmp_path / "study").case("a")
+    assert case.judged == "partial"
+    assert [case.read_label().array[at, 2, 2] for at in (2, 4, 5)] == [1, 1, 255]
+
+
+def test_values_that_no_label_holds_and_labels_that_are_none(tmp_path):
+    _scan(tmp_path / "in/a.nii.gz")
+    values = np.zeros(SHAPE, np.float32)
+    values[2, 2, 2] = 17
+    _values(tmp_path / "in/a_seg.nii.gz", values)
+    options = ImportOptions(label_names={"left": (17,), "right": (35,)})
+    notes = import_scans(tmp_path / "in", tmp_path / "study", options).notes
+    assert any("no label holds 35 of --label-names" in note for note in notes)
+    values[0, 0, 0] = np.inf
+    _values(tmp_path / "in/a_seg.nii.gz", values)
+    with pytest.raises(InputError, match="needs whole numbers"):
+        import_scans(tmp_path / "in", tmp_path / "other", options)
+    with pytest.raises(InputError, match="a class called 'ignore'"):
+        import_scans(tmp_path / "in", tmp_path / "other", ImportOptions(label_names={"ignore": (17,)}))
+    (tmp_path / "in/a_seg.txt").write_text('0 0 0 0 0 0 0 "Clear"\n17 255 0 0 1 1 1 "Left"\n')
+    with pytest.raises(InputError, match="names its classes itself"):
+        import_scans(tmp_path / "in", tmp_path / "other", options)
+
+
 def test_labels_beside_scans_of_one_folder_a_patient(tmp_path):
     for seed, patient in enumerate(("p1", "p2", "p3")):
         _scan(tmp_path / f"s/{patient}/imaging.nii.gz", seed)

@@ -211,6 +211,8 @@ def removed(root: Path) -> None:
                 except (MaskMatchError, OSError) as wrong:
                     st.session_state["not restored"] = failures.in_words(wrong)
                 st.rerun()
+        if len(aside) > _ROWS:
+            st.caption(f"{len(aside) - _ROWS} more, of earlier, are in the folder *removed* of the study.")
 
 
 root, key = state.study_root(), state.study_key()
