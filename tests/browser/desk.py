@@ -63,7 +63,9 @@ class Desk:
         return self.page.locator(selector)
 
     def view(self, name: str) -> None:
-        """Turn to ``axial``, ``coronal``, ``sagittal``, ``multi`` or ``solid``."""
+        """Turn to ``axial``, ``coronal``, ``sagittal``, ``multi`` or ``solid``; a flat scan has one view."""
+        if self.find(".desk[data-flat]").count():
+            return
         self.find(f"button[data-view={name}]").click()
 
     def slices(self) -> int:

@@ -89,7 +89,8 @@ def kill_browser(profile: Path) -> None:
     ]
     assert own, f"no browser runs with the profile {profile}"
     for process in [child for one in own for child in one.children(recursive=True)] + own:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it went with its parent
+            process.kill()
     psutil.wait_procs(own, timeout=20)
 
 
