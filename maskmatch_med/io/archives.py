@@ -5,6 +5,7 @@ Archives of DICOM files are read where they are (:mod:`maskmatch_med.io.dicom`);
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -122,7 +123,8 @@ def unpacked(
 
     Args:
         archives: the files.
-        beside: the folder in which a new one is made for them; where there is none, the nearest above it.
+        beside: the folder in which a new one is made for them, or the nearest above it that is there; where that may
+            not be written, among the temporary files.
         progress: told how far it is, in bytes.
         refused: takes what would be an error of one archive.
 
@@ -131,7 +133,8 @@ def unpacked(
         DiskFullError: the disk has no room for what they hold.
     """
     there = next(folder for folder in (beside.absolute(), *beside.absolute().parents) if folder.is_dir())
-    with tempfile.TemporaryDirectory(dir=there, prefix=".unpacked-") as parent:
+    may_write = os.access(there, os.W_OK)
+    with tempfile.TemporaryDirectory(dir=there if may_write else None, prefix=".unpacked-") as parent:
         places: dict[Path, Path] = {}
         for number, path in enumerate(archives):
             target = Path(parent, str(number), strip_extension(path))

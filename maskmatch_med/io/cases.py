@@ -174,19 +174,28 @@ def find_scans(
 
 
 def _unsearched(folder: Path, scans: Sequence[Path]) -> list[str]:
-    """That folders in a folder of scans are not looked into."""
+    """That folders in a folder of scans, and archives of scans in any, are not looked into."""
+    packed = [f"the archive {path} was not looked into; import it by itself" for path in _packed(folder)[:1]]
     if not any(path.parent == folder for path in scans):
-        return []
+        return packed
     known = {*IMAGE_FOLDERS, *LABEL_FOLDERS}
     inner = sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name[0] != "." and f.name not in known)
-    return (
-        [f"{folder} has scans itself, so its folder {inner[0]} was not searched; import it by itself"] if inner else []
-    )
+    told = f"{folder} has scans itself, so its folder {inner[0]} was not searched; import it by itself" if inner else ""
+    return [*([told] if told else []), *packed]
+
+
+def _packed(folder: Path) -> list[Path]:
+    """The zip archives of a folder that hold scans of other formats than DICOM."""
+    from maskmatch_med.io.archives import holds_scans  # noqa: PLC0415  (which asks this module)
+
+    return [path for path in sorted(folder.glob("[!.]*")) if holds_scans(path)] if folder.is_dir() else []
 
 
 def _nothing(paths: Sequence[Path], notes: Sequence[str]) -> str:
     if not paths:
         return "no scan was given"
+    if packed := _packed(paths[0]):
+        return f"no scan found in the folder {paths[0]} but in archives such as {packed[0].name}; give that by itself"
     what = f"no scan found in the folder {paths[0]}" if paths[0].is_dir() else f"no scan found in {paths[0]}"
     return f"{what}: {notes[0]}" if notes else f"{what}: expected {READABLE}"
 

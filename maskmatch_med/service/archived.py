@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from maskmatch_med.io.archives import unpacked
+from maskmatch_med.io.atomic import copy_file
 from maskmatch_med.io.cases import IMAGE_FOLDERS, LABEL_FOLDERS, files_in
 from maskmatch_med.io.refusals import Refused
 from maskmatch_med.progress import Progress
@@ -37,20 +38,20 @@ def sources_in(
         DiskFullError: the disk has no room for what they hold.
     """
     with unpacked(archives, root.parent, progress, refused) as places:
-        parts, own, others = _sorted(places)
         loose = [path for path in source.glob("[!.]*") if path not in archives] if source.is_dir() else []
+        if not places:
+            yield [(source.name, source)] if loose else []
+            return
+        scratch = next(iter(places.values())).parents[1]
+        parts, own, others = _sorted(places, {path.name.casefold() for path in loose})
+        if parts and len(others) == 1 and not loose and not set(IMAGE_FOLDERS) & set(parts):
+            parts["images"] = others.popitem()[1]
         found: list[tuple[str, Path]] = []
-        if parts:
-            scratch = next(iter(places.values())).parents[1]
-            if len(others) == 1 and not loose and not set(IMAGE_FOLDERS) & set(parts):
-                parts["images"] = others.popitem()[1]
+        if parts or loose:
             found.append((source.name, _joined(scratch / "together" / root.name, loose, parts)))
-        elif loose:
-            found.append((source.name, source))
         single = {**own, **(others if len(others) == 1 else {})}
         found += [(archive.name, _called(root.name, folder)) for archive, folder in single.items()]
         if len(others) > 1:
-            scratch = next(iter(places.values())).parents[1]
             folders = {f"{folder.parent.name}_{folder.name}": folder for folder in others.values()}
             if len({folder.name.casefold() for folder in others.values()}) == len(others):
                 folders = {folder.name: folder for folder in others.values()}
@@ -58,20 +59,21 @@ def sources_in(
         yield found
 
 
-def _sorted(places: dict[Path, Path]) -> tuple[dict[str, Path], dict[Path, Path], dict[Path, Path]]:
-    """Folders of images or of labels by their name, sources of their own, and others."""
+def _sorted(
+    places: dict[Path, Path], taken: Container[str]
+) -> tuple[dict[str, Path], dict[Path, Path], dict[Path, Path]]:
+    """Folders of images or of labels by their name, where that is not taken, sources of their own, and others."""
     parts: dict[str, Path] = {}
     own: dict[Path, Path] = {}
     others: dict[Path, Path] = {}
     for archive, folder in places.items():
         inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.casefold() in _KNOWN)
-        whole = _KNOWN.get(folder.name.casefold())
+        name = inner[0].name if inner else folder.name
+        known = None if name.casefold() in taken else _KNOWN.get(name.casefold())
         if (folder / "dataset.json").is_file() or len(inner) > 1 or (inner and files_in(folder)):
             own[archive] = folder
-        elif inner and _KNOWN[inner[0].name.casefold()] not in parts:
-            parts[_KNOWN[inner[0].name.casefold()]] = inner[0]
-        elif whole and whole not in parts and not inner:
-            parts[whole] = folder
+        elif known is not None and known not in parts:
+            parts[known] = inner[0] if inner else folder
         else:
             others[archive] = folder
     if len(parts) == 1 and len(places) == 1 and set(parts) & set(IMAGE_FOLDERS):
@@ -91,7 +93,7 @@ def _joined(target: Path, loose: Sequence[Path], folders: dict[str, Path]) -> Pa
         try:
             (target / path.name).symlink_to(path.absolute(), target_is_directory=path.is_dir())
         except OSError:  # links are not for everybody on Windows
-            (shutil.copytree if path.is_dir() else shutil.copy2)(path, target / path.name)
+            (shutil.copytree if path.is_dir() else copy_file)(path, target / path.name)
     for name, folder in folders.items():
         shutil.move(folder, target / name)
     return target

@@ -17,6 +17,7 @@ from maskmatch_med.errors import InputError
 from maskmatch_med.io.cases import CaseFiles, FoundScans, find_scans
 from maskmatch_med.io.dicom import DicomSeries, find_series, is_dicom
 from maskmatch_med.io.formats import ReadOptions, check_file, is_folder
+from maskmatch_med.io.rasters import is_raster
 from maskmatch_med.io.volumes import as_float32, read_header, read_stored
 from maskmatch_med.nets import ModelFolder
 from maskmatch_med.planning import Plan, describe
@@ -114,6 +115,8 @@ def _scan_rows(path: Path) -> list[tuple[str, str]]:
     header = read_header(path)
     stored = read_stored(path, ReadOptions(frames=(0,) if header.frames > 1 else None, magnitude=True))
     rows = [("Format", header.format), ("Stored as", header.dtype), *_grid_rows(header.geometry)]
+    if is_raster(path):
+        rows[2:] = [("Shape", " × ".join(str(n) for n in header.geometry.shape[:2]) + " pixels")]
     rows.append(("Channels", f"{header.channels}, the colours" if header.channels > 1 else "1"))
     as_float32(stored.array, path)
     if header.dtype.startswith("complex"):

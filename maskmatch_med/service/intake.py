@@ -92,11 +92,7 @@ def take_in(source: Path, root: Path, options: ImportOptions | None = None, prog
     with sources_in(source, archives, root, progress or silent, broken) as sources:
         for name, part in sources:
             inside = _take_in(part, root, options, progress)
-            inside.refused = [
-                replace(one, name=name) if one.name == part.name else one
-                for one in inside.refused
-                if part != source or one.name not in {path.name for path in archives}
-            ]
+            inside.refused = [replace(one, name=name) if one.name == part.name else one for one in inside.refused]
             _add(inside, result)
     _refuse(broken, result, source)
     return result

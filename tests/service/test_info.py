@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from maskmatch_med.cli.app import main
 from maskmatch_med.errors import InputError
@@ -49,6 +50,13 @@ def test_the_rows_of_a_scan(shared_data):
     assert rows["Spacing"] == "4 × 4 × 6 mm"
     assert rows["Orientation"] == "LAS"
     assert rows["Intensities"].startswith(f"{values.min():.6g} to {values.max():.6g}, mean")
+
+
+def test_a_picture_has_pixels_and_no_millimetres(tmp_path):
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "a.png")
+    rows = dict(info(tmp_path / "a.png")[1])
+    assert rows["Shape"] == "6 × 4 pixels"
+    assert not any("mm" in told for told in rows.values())
 
 
 def test_frames_colours_complex_values_and_nan_are_told(tmp_path):

@@ -105,6 +105,19 @@ def test_two_archives_that_are_data_sets_and_one_scan_in_a_third(drop: Path, tmp
     assert browse(tmp_path / "mine").name == "mine"
 
 
+def test_an_archive_called_as_a_folder_beside_it_changes_nothing_there(drop: Path, tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (drop / part).mkdir()
+        _scan(drop / part / "a.nii.gz", 1, label=part == "labels")
+    (tmp_path / "more").mkdir()
+    _scan(tmp_path / "more/b.nii.gz", 2)
+    _pack(tmp_path / "more", drop / "images.zip")
+    before = {path: path.stat().st_mtime_ns for path in drop.rglob("*")}
+    intake = take_in(drop, tmp_path / "mine", LIVER)
+    assert (sorted(intake.added), intake.labelled) == (["a", "b"], ["a"])
+    assert {path: path.stat().st_mtime_ns for path in drop.rglob("*")} == before
+
+
 def test_archives_of_one_patient_each_are_named_apart(drop: Path, tmp_path: Path) -> None:
     for seed, name in enumerate(("p1", "p2")):
         (drop / name).mkdir()

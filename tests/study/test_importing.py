@@ -73,6 +73,17 @@ def test_a_zip_of_a_data_set_is_what_its_folder_is(tmp_path: Path, link: bool) -
     assert {path.name for path in (tmp_path / "new/place").iterdir()} == {"other"}
 
 
+def test_archives_in_a_folder_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    _zipped(_write_nnunet(tmp_path / "data"), tmp_path / "packed.zip")
+    (tmp_path / "in").mkdir()
+    shutil.move(tmp_path / "packed.zip", tmp_path / "in")
+    with pytest.raises(InputError, match=r"but in archives such as packed\.zip; give that by itself"):
+        import_scans(tmp_path / "in", tmp_path / "study")
+    write_map(tmp_path / "in/a.nii.gz", _array(1), GEOMETRY)
+    notes = import_scans(tmp_path / "in", tmp_path / "study").notes
+    assert any("packed.zip was not looked into" in note for note in notes)
+
+
 def test_what_is_wrong_in_a_zip_is_told_by_its_name(tmp_path: Path) -> None:
     source = _write_nnunet(tmp_path / "data")
     (source / "imagesTr/b_0000.nii.gz").write_bytes(b"torn")
