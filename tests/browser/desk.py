@@ -16,6 +16,7 @@ from tests.browser.watch import Watch
 
 Voxel = tuple[int, int, int]
 _WHERE = re.compile(r"voxel (\d+), (\d+), (\d+) +(\S+), (\S+), (\S+) mm +value (\S+)")
+_WHERE_IN_PICTURE = re.compile(r"pixel (\d+), (\d+) +value (\S+)")
 _READY_MS = 90_000
 _EDGE = 12
 """Pixels at the rim of the canvas where letters of directions stand."""
@@ -27,7 +28,7 @@ class Place:
 
     Args:
         voxel: its index in the file.
-        point_mm: in world millimetres.
+        point_mm: in world millimetres; of a picture, which has none, the pixel.
         value: of the scan.
     """
 
@@ -62,23 +63,31 @@ class Desk:
         """Parts of the page."""
         return self.page.locator(selector)
 
+    def is_flat(self) -> bool:
+        """Whether the scan is one slice, so that there is no view or slice to choose."""
+        return self.find(".desk[data-flat]").count() > 0
+
     def view(self, name: str) -> None:
         """Turn to ``axial``, ``coronal``, ``sagittal``, ``multi`` or ``solid``; a flat scan has one view."""
-        if self.find(".desk[data-flat]").count():
-            return
-        self.find(f"button[data-view={name}]").click()
+        if not self.is_flat():
+            self.find(f"button[data-view={name}]").click()
 
     def slices(self) -> int:
         """How many slices the present view has."""
         return int(self.find(".slice").get_attribute("max")) + 1
 
     def slide(self, index: int) -> None:
-        """Move the slider to a slice, counted as the slider does."""
-        self.find(".slice").fill(str(index))
+        """Move the slider to a slice, counted as the slider does; a flat scan has one."""
+        if not self.is_flat():
+            self.find(".slice").fill(str(index))
 
     def where(self) -> Place | None:
         """What the line below the scan says."""
-        match = _WHERE.search(self.find(".where").inner_text())
+        told = self.find(".where").inner_text()
+        if (pixel := _WHERE_IN_PICTURE.search(told)) is not None:
+            x, y, value = (float(one) for one in pixel.groups())
+            return Place((int(x), int(y), 0), (x, y, 0.0), value)
+        match = _WHERE.search(told)
         if match is None:
             return None
         numbers = [float(one) for one in match.groups()]
