@@ -90,7 +90,7 @@ def data_files(study: Path) -> dict[Path, bytes]:
 @pytest.mark.proof
 def test_kill_9_at_random_moments(study):
     """Five kills, some before the first state; then the run ends with the weights of one that was never killed."""
-    iterations, longest_s = (400, 0.6) if study.name == "study" else (60, 5.0)
+    iterations, longest_s = (400, 0.6) if study.name == "study" else (30, 5.0)
     words = ["--iterations", iterations, "--set", "checkpoint_seconds=0.2", "--set", "unlabelled.start=0.1"]
     whole = start("train", study, "--name", "whole", *words)
     whole.communicate(timeout=600)
