@@ -43,7 +43,12 @@ def sources_in(
             yield [(source.name, source)] if loose else []
             return
         scratch = next(iter(places.values())).parents[1]
-        parts, own, others = _sorted(places, {path.name.casefold() for path in loose})
+        taken = {path.name.casefold() for path in loose}
+        if source.is_dir() and files_in(source):
+            taken |= {name.casefold() for name in IMAGE_FOLDERS}  # beside which loose scans would be passed over
+        parts, own, others = _sorted(places, taken)
+        if not loose and len(places) == 1 and not own:
+            parts, others = {}, places
         if parts and len(others) == 1 and not loose and not set(IMAGE_FOLDERS) & set(parts):
             parts["images"] = others.popitem()[1]
         found: list[tuple[str, Path]] = []
@@ -76,14 +81,13 @@ def _sorted(
             parts[known] = inner[0] if inner else folder
         else:
             others[archive] = folder
-    if len(parts) == 1 and len(places) == 1 and set(parts) & set(IMAGE_FOLDERS):
-        return {}, own, places
     return parts, own, others
 
 
 def _called(name: str, folder: Path) -> Path:
-    (folder.parent / "own").mkdir()
-    return Path(shutil.move(folder, folder.parent / "own" / name))
+    parent = folder.parent / f"{folder.name}_"
+    parent.mkdir()
+    return Path(shutil.move(folder, parent / name))
 
 
 def _joined(target: Path, loose: Sequence[Path], folders: dict[str, Path]) -> Path:

@@ -94,7 +94,9 @@ class LabelReader:
         laid, note = placed(Segmentation(LabelMap(labels, stored.geometry)), geometry, path, resample=self.resample)
         others = ", ".join(str(value) for value in rest[:6]) + (f" and {len(rest) - 6} more" if len(rest) > 6 else "")
         left = f"the values {others} of {path.name} name no class and became background" if rest else None
-        return laid, tuple(filter(None, (left, note)))
+        told = ", ".join(f"{name} {'+'.join(map(str, values))}" for name, values in self.chosen.items())
+        as_before = f"the values of {path.name} were read as in imports before: {told}" if self.recalled else None
+        return laid, tuple(filter(None, (as_before, left, note)))
 
     def choosing(self, values: Mapping[str, tuple[int, ...]], paths: Sequence[Path], *, recalled: bool) -> LabelReader:
         """The same reader of labels in which classes have these values, said now or recalled."""

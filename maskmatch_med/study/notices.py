@@ -14,6 +14,8 @@ _KINDS_OF_CHANGE = (
     "with other axes",
     "a part of its scan's grid",
     "renumbered by name",
+    "read as in imports before",
+    "name no class and became background",
     "frames of",
     "the magnitude was taken",
 )

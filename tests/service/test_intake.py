@@ -118,6 +118,19 @@ def test_an_archive_called_as_a_folder_beside_it_changes_nothing_there(drop: Pat
     assert {path: path.stat().st_mtime_ns for path in drop.rglob("*")} == before
 
 
+def test_an_archive_of_images_beside_loose_scans_or_labels(drop: Path, tmp_path: Path) -> None:
+    (drop / "images").mkdir()
+    _scan(drop / "images/own.nii.gz", 1)
+    _pack(drop / "images", drop / "images.zip")
+    assert take_in(drop, tmp_path / "alone", LIVER).added == ["own"]
+    (drop / "labels").mkdir()
+    _scan(drop / "labels/own.nii.gz", 1, label=True)
+    assert take_in(drop, tmp_path / "labelled", LIVER).labelled == ["own"]
+    shutil.rmtree(drop / "labels")
+    _scan(drop / "b.nii.gz", 2)
+    assert sorted(take_in(drop, tmp_path / "mine", LIVER).added) == ["b", "own"]
+
+
 def test_archives_of_one_patient_each_are_named_apart(drop: Path, tmp_path: Path) -> None:
     for seed, name in enumerate(("p1", "p2")):
         (drop / name).mkdir()

@@ -300,7 +300,8 @@ def test_further_labels_are_read_by_the_values_that_were_chosen(tmp_path):
         _values(tmp_path / name / f"{name}_seg.nii.gz", swapped)
     options = ImportOptions(label_names={"tumour": (2,), "kidney": (1,)})
     import_scans(tmp_path / "a", tmp_path / "study", options)
-    import_scans(tmp_path / "b", tmp_path / "study")
+    notes = import_scans(tmp_path / "b", tmp_path / "study").notes
+    assert any("read as in imports before: tumour 2, kidney 1" in note for note in notes)
     labels = [Study.open(tmp_path / "study").case(name).read_label() for name in "ab"]
     assert [label.array[2, 2, 2] for label in labels] == [1, 1]
     assert [label.array[4, 2, 2] for label in labels] == [2, 2]
