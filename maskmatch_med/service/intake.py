@@ -164,7 +164,9 @@ def restore_scan(root: Path, folder: Path) -> str:
         StudyError: it is not there any more, the study has a scan of that name by now, or its classes have changed so
             that the scan's label would mean others.
     """
-    return put_back(Study.open(root), folder)
+    back = put_back(Study.open(root), folder)
+    JobQueue(root).strike(back.stand_in, back.name)
+    return back.name
 
 
 def _unreadable_files(source: Path) -> list[Refusal]:

@@ -56,19 +56,21 @@ class Aside:
         name: of the scan.
         author: who removed it; may be empty.
         removed: when, UTC in ISO 8601.
+        stand_in: what stands for its name in records.
     """
 
     folder: Path
     name: str
     author: str
     removed: str
+    stand_in: str
 
 
 def remove_scan(study: Study, name: str, author: str = "") -> Removed:
     """Move a scan and all that is known of it to ``removed/NAME-TIME/``, each file at its place in the study.
 
-    :func:`restore_scan` brings it back, and so does moving the folders there into the study; ``removed.json`` stays
-    where it is. Nothing may train or predict meanwhile.
+    :func:`restore_scan` brings it back, and so does moving the folders there into the study, where ``removed.json`` has
+    to stay where it is. Nothing may train or predict meanwhile.
 
     Args:
         study: the study.
@@ -108,20 +110,21 @@ def removed_scans(study: Study) -> list[Aside]:
     for path in study.root.glob(f"{REMOVED}/*/{TOLD}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(path.read_text(encoding="utf-8"))
-            one = Aside(path.parent, str(told["scan"]), str(told["author"]), str(told["removed"]))
+            one = Aside(path.parent, *(str(told[word]) for word in ("scan", "author", "removed", "stand_in")))
             if (path.parent / "imagesTr").is_dir():
                 found.append(one)
     return sorted(found, key=lambda one: one.removed, reverse=True)
 
 
-def restore_scan(study: Study, folder: Path) -> str:
+def restore_scan(study: Study, folder: Path) -> Aside:
     """Bring a scan back that :func:`remove_scan` has moved to ``folder``, with all that was known of it.
 
-    Its rows come back into the tables that are still there; pages and pictures that were made anew meanwhile stay.
-    ``removed.json`` stays too: it tells which notes of trainings and exports are of the scan.
+    Its rows come back into the tables that are still there, and its name into what trainings and exports have noted;
+    pages and pictures that were made anew meanwhile stay. ``folder`` goes, so that it names the scan no longer than the
+    study does.
 
     Returns:
-        The name of the scan.
+        Which scan it was.
 
     Raises:
         StudyError: nothing of the kind lies there, the study has a scan of that name by now, its classes have been
@@ -146,10 +149,9 @@ def restore_scan(study: Study, folder: Path) -> str:
             head = (told.get("heads") or {}).get(table)
             if head is not None and (study.root / table).is_file():
                 _with_rows(study.root / table, head, lines)
-        for path in aside.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-    return aside.name
+        _strike_records(study.root, {aside.stand_in: aside.name})
+        shutil.rmtree(aside.folder)
+    return aside
 
 
 def _refuse_other_classes(study: Study, aside: Aside, told: Mapping[str, Any]) -> None:

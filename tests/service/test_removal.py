@@ -175,6 +175,7 @@ def test_a_scan_comes_back_with_all_that_was_known_of_it(study: Path, name: str)
     model = study / "models" / "m"
     before = {place: content for place, content in files_of(study).items() if not place.startswith((".cache", "jobs/"))}
     learnt, state = read_learnt(model), Study.open(study).case(name).judged
+    message = JobQueue(study).jobs()[0].state.message
     aside = service.remove_scan(study, name, "Zoë")
     (told,) = service.removed_scans(study)
     assert (told.folder, told.name, told.author) == (aside, name, "Zoë")
@@ -185,8 +186,9 @@ def test_a_scan_comes_back_with_all_that_was_known_of_it(study: Path, name: str)
     tables = [place for place in before if place.endswith(".csv")]
     assert [place for place in tables if set(before[place].splitlines()) != set(after[place].splitlines())] == []
     odd = {place for place, content in before.items() if after.get(place) != content} - set(tables)
-    records = {"study.sqlite", "exports.jsonl", "models/m/labels.json", "history/view.json"}
-    assert odd <= records | {f"models/m/.calibrate-cut/{LABELLED}.nii.gz"}
+    assert odd <= {"study.sqlite", "history/view.json", f"models/m/.calibrate-cut/{LABELLED}.nii.gz"}
+    assert not aside.exists()
+    assert JobQueue(study).jobs()[0].state.message == message
     assert (read_learnt(model), Study.open(study).case(name).judged) == (learnt, state)
     assert service.removed_scans(study) == []
     assert [finding for finding in service.check_study(study) if finding.severity == "error"] == []
