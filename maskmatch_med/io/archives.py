@@ -37,6 +37,7 @@ SPARE_BYTES = 1 << 26
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 BROKEN_ZIP = (*_DAMAGE, OSError)
 """What reading an archive raises where it is damaged."""
+_VOLUMES = tuple(ending for row in FORMATS if row.name not in ("DICOM", "picture") for ending in row.endings)
 _SCANS = tuple(ending for row in FORMATS if row.name != "DICOM" for ending in row.endings)
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
 
@@ -103,13 +104,23 @@ def holds_scans(path: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(_is_scan(info) for info in archive.infolist())
+            return bool(_named(archive, _SCANS))
     except BROKEN_ZIP:
         return False
 
 
-def _is_scan(info: zipfile.ZipInfo) -> bool:
-    return not info.is_dir() and not is_hidden(info.filename) and info.filename.lower().endswith(_SCANS)
+def volumes_in(path: Path) -> list[str]:
+    """The members of a readable archive of DICOM files that are volumes of another format, which nobody looks into.
+
+    Pictures are none: discs of scans carry those of their viewer.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return _named(archive, _VOLUMES)
+
+
+def _named(archive: zipfile.ZipFile, endings: tuple[str, ...]) -> list[str]:
+    names = (info.filename for info in archive.infolist() if not info.is_dir() and not is_hidden(info.filename))
+    return sorted(name for name in names if name.lower().endswith(endings))
 
 
 @contextmanager

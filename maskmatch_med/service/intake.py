@@ -161,8 +161,7 @@ def restore_scan(root: Path, folder: Path) -> str:
     """Bring a scan of :func:`removed_scans` back, with all that was known of it; gives its name.
 
     Raises:
-        StudyError: it is not there any more, the study has a scan of that name by now, or its classes have changed so
-            that the scan's label would mean others.
+        StudyError: it is not there any more, or the study has a scan of that name by now.
     """
     back = put_back(Study.open(root), folder)
     JobQueue(root).strike(back.stand_in, back.name)

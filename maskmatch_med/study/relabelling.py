@@ -11,6 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from maskmatch_med.study.draft import Draft
 from maskmatch_med.study.journal import Journal
 from maskmatch_med.study.lock import FolderLock
 from maskmatch_med.study.settings import check_label_names, names_to_labels
+from maskmatch_med.study.struck import REMOVED
 from maskmatch_med.study.versions import Authorship
 
 if TYPE_CHECKING:
@@ -139,6 +141,33 @@ def names_now(root: Path, label_names: Mapping[str, int]) -> dict[str, int]:
     return {renamed.get(name, name): value for name, value in label_names.items()}
 
 
+def follow_classes(study: Study, root: Path, case: str, label_names: Mapping[str, int], key: str) -> bool:
+    """Give the label and the draft of one scan, painted in the classes of once, the values that these have now.
+
+    A new version where a value changes; voxels of classes that the study has no more become voxels that nobody has
+    judged, as those of its other scans did.
+
+    Args:
+        study: an open study; it is locked.
+        root: the folder with the scan's ``history`` and ``drafts``, laid out as a study's.
+        case: the scan.
+        label_names: the classes that it was painted in.
+        key: of this occasion; what was done under the same key is not done again.
+
+    Returns:
+        Whether a value changed.
+    """
+    now = study.label_names
+    values = {value: now.get(name, UNJUDGED) for name, value in names_now(study.root, label_names).items()}
+    change = Relabelling(id=key, label_names=now, colours={}, renamed={}, values=values, author="")
+    if change.renumbers:
+        _renumber_label(root, case, change)
+        folder = root / "drafts" / case
+        if folder.is_dir():
+            _renumber_draft(root, folder, change)
+    return change.renumbers
+
+
 def _planned(study: Study, definitions: Sequence[LabelDefinition], author: str) -> Relabelling:
     current = study.label_names
     label_names = names_to_labels([definition.name.strip() for definition in definitions])
@@ -190,7 +219,7 @@ def _all_renamed(
 
 
 def _uses(study: Study, names: Sequence[str]) -> dict[str, list[str]]:
-    """The scans on which classes are painted, in labels or drafts."""
+    """The scans on which classes are painted, in labels or drafts; also those taken out, which can come back."""
     values = {study.label_names[name]: name for name in names}
     uses: dict[str, set[str]] = {}
     for case in study.labelled_cases():
@@ -202,7 +231,22 @@ def _uses(study: Study, names: Sequence[str]) -> dict[str, list[str]]:
         painted = set(np.unique(draft.labels[draft.judged]).tolist())
         for value in painted & set(values):
             uses.setdefault(values[value], set()).add(draft.case)
+    for folder in sorted(study.root.glob(f"{REMOVED}/*/history/[!.]*")):
+        with suppress(StudyError, InputError):  # what is damaged there cannot come back
+            painted_then = _classes_painted(folder.parents[1], folder.name)
+            for name in set(names_now(study.root, painted_then)) & set(names):
+                uses.setdefault(name, set()).add(f"{folder.name} (removed)")
     return {name: sorted(scans) for name, scans in sorted(uses.items())}
+
+
+def _classes_painted(root: Path, case: str) -> dict[str, int]:
+    """The classes in the current label of a scan, under the names of then; none where it has no label."""
+    name = versions.latest_name(root, case)
+    if name is None:
+        return {}
+    version = versions.load_version(root, case, name)
+    painted = version.read().values
+    return {name: value for name, value in version.label_names.items() if value in painted}
 
 
 def _carry_out(study: Study, change: Relabelling) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from maskmatch_med.errors import StudyError
 from maskmatch_med.io.atomic import PART_SUFFIX, write_bytes, write_text
-from maskmatch_med.study.relabelling import names_now
+from maskmatch_med.study.relabelling import follow_classes
 from maskmatch_med.study.struck import REMOVED, TOLD, mentions, renamed, stand_in
 from maskmatch_med.study.study import Study
 
@@ -120,15 +120,15 @@ def restore_scan(study: Study, folder: Path) -> Aside:
     """Bring a scan back that :func:`remove_scan` has moved to ``folder``, with all that was known of it.
 
     Its rows come back into the tables that are still there, and its name into what trainings and exports have noted;
-    pages and pictures that were made anew meanwhile stay. ``folder`` goes, so that it names the scan no longer than the
-    study does.
+    pages and pictures that were made anew meanwhile stay. Where the classes have changed, its label and draft follow
+    (:func:`~maskmatch_med.study.relabelling.follow_classes`). ``folder`` goes, so that it names the scan no longer than
+    the study does.
 
     Returns:
         Which scan it was.
 
     Raises:
-        StudyError: nothing of the kind lies there, the study has a scan of that name by now, its classes have been
-            changed so that the scan's label would mean others, or the study is in use.
+        StudyError: nothing of the kind lies there, the study has a scan of that name by now, or the study is in use.
     """
     aside = next((one for one in removed_scans(study) if one.folder.resolve() == folder.resolve()), None)
     if aside is None:
@@ -137,7 +137,9 @@ def restore_scan(study: Study, folder: Path) -> Aside:
         if aside.name.casefold() in {name.casefold() for name in study.folder.names()}:
             raise StudyError(f"the study has a scan {aside.name} by now; remove that first")
         told = json.loads((aside.folder / TOLD).read_text(encoding="utf-8"))
-        _refuse_other_classes(study, aside, told)
+        then = _classes_then(aside, told)
+        if follow_classes(study, aside.folder, aside.name, then, f"since {aside.stand_in}"):
+            (aside.folder / "labelsTr" / f"{aside.name}.nii.gz").unlink(missing_ok=True)  # made anew from the history
         # The images last: without them it is no scan of the study, whatever a crash leaves behind.
         files = [path for path in sorted(aside.folder.rglob("*")) if path.is_file() and path.name != TOLD]
         for path in sorted(files, key=lambda path: path.relative_to(aside.folder).parts[0] == "imagesTr"):
@@ -154,25 +156,13 @@ def restore_scan(study: Study, folder: Path) -> Aside:
     return aside
 
 
-def _refuse_other_classes(study: Study, aside: Aside, told: Mapping[str, Any]) -> None:
-    """A label says numbers, which must still be those of the classes that it was painted in."""
+def _classes_then(aside: Aside, told: Mapping[str, Any]) -> dict[str, int]:
+    """The classes of the study when the scan was removed; of folders that do not say it, those of its last label."""
     history = sorted((aside.folder / "history" / aside.name).glob("*.json"))
-    if not history and not (aside.folder / "drafts").is_dir():
-        return
     then = told.get("label_names")
     if then is None and history:
         then = json.loads(history[-1].read_text(encoding="utf-8"))["label_names"]
-    for name, value in names_now(study.root, then or {}).items():
-        by_now = study.label_names.get(name)
-        if by_now is None:
-            raise StudyError(
-                f"{aside.name} has the class {name}, which was removed; add it again with the number {value}"
-            )
-        if by_now != value:
-            raise StudyError(
-                f"the class {name} had the number {value} when {aside.name} was removed, and has {by_now} by now; put "
-                "the classes back into that order, or add the scan anew"
-            )
+    return dict(then or {})
 
 
 def _found(root: Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -37,6 +37,17 @@ def test_archive_holds_what_the_folder_holds(bench: Any, tmp_path: Path) -> None
         np.testing.assert_array_equal(one.read().array, other.read().array)
         assert one.geometry.same_grid(other.geometry, 0.0)
     assert sorted(tmp_path.rglob("*")) == before
+    assert packed.notes == folder.notes == ()
+
+
+def test_volumes_beside_the_dicom_files_of_an_archive_are_told(bench: Any, tmp_path: Path) -> None:
+    archive = pack(bench.series(4), tmp_path / "scans.zip")
+    with zipfile.ZipFile(archive, "a") as more:
+        for name in ("logo.png", "__MACOSX/a.nii", "b/mask.nii.gz", "b/t1.nii.gz"):
+            more.writestr(name, b"")
+    found = find_series(archive)
+    assert len(found.series) == 1
+    assert [note for note in found.notes if "b/mask.nii.gz and 1 more" in note and "unpack it" in note]
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "C:\\evil", "..\\evil"])

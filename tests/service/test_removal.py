@@ -9,11 +9,14 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from maskmatch_med import service
 from maskmatch_med.config import TrainConfig
-from maskmatch_med.errors import StudyError
+from maskmatch_med.errors import LabelsInUseError, StudyError
+from maskmatch_med.io import read_labels
+from maskmatch_med.io.labels import UNJUDGED
 from maskmatch_med.jobs import Command, Job, JobQueue, JobSpec
 from maskmatch_med.jobs.job import State
 from maskmatch_med.service import ExportOrder, LabelDefinition
@@ -198,21 +201,44 @@ def test_a_scan_comes_back_with_all_that_was_known_of_it(study: Path, name: str)
     assert [one.folder for one in service.removed_scans(study)] == [again]
 
 
-def test_a_scan_does_not_come_back_over_another_or_into_other_classes(study: Path) -> None:
+def test_a_scan_does_not_come_back_over_another(study: Path) -> None:
     aside = service.remove_scan(study, LABELLED)
     opened = Study.open(study)
     opened.add_case(LABELLED, opened.case(OPEN).read_image())
+    before = files_of(study)
     with pytest.raises(StudyError, match="has a scan phantom_000 by now"):
         service.restore_scan(study, aside)
-    service.remove_scan(study, LABELLED)
-    names = [name for name, value in sorted(opened.label_names.items(), key=lambda one: one[1]) if value]
-    service.define_labels(study, [LabelDefinition(name, was=name) for name in reversed(names)])
-    before = files_of(study)
-    with pytest.raises(StudyError, match="had the number"):
-        service.restore_scan(study, aside)
     assert files_of(study) == before
-    service.define_labels(study, [LabelDefinition(f"{name}s", was=name) for name in names])
+    service.remove_scan(study, LABELLED)
     assert service.restore_scan(study, aside) == LABELLED
+
+
+def test_the_label_of_a_scan_that_comes_back_follows_the_classes(study: Path) -> None:
+    opened = Study.open(study)
+    names = sorted((name for name, value in opened.label_names.items() if value), key=opened.label_names.__getitem__)
+    before = opened.case(LABELLED).read_label()
+    assert before is not None
+    assert set(before.values) == set(range(len(names) + 1))
+    kept = [LabelDefinition(name, was=name) for name in names]
+
+    aside = service.remove_scan(study, LABELLED)
+    service.define_labels(study, [LabelDefinition(f"{names[-1]}s", was=names[-1]), *kept[:-1]])
+    assert service.restore_scan(study, aside) == LABELLED
+    back = Study.open(study).case(LABELLED).read_label()
+    assert back is not None
+    turned = np.array([0, *range(2, len(names) + 1), 1])
+    np.testing.assert_array_equal(back.array, turned[before.array])
+    np.testing.assert_array_equal(read_labels(study / "labelsTr" / f"{LABELLED}.nii.gz").array, back.array)
+
+    aside = service.remove_scan(study, LABELLED)
+    with pytest.raises(LabelsInUseError) as asked:
+        service.define_labels(study, kept[:-1])
+    assert f"{LABELLED} (removed)" in asked.value.scans[f"{names[-1]}s"]
+    service.define_labels(study, kept[:-1], remove_used=True)
+    service.restore_scan(study, aside)
+    last = Study.open(study).case(LABELLED).read_label()
+    assert last is not None
+    np.testing.assert_array_equal(last.array, np.array([*range(len(names)), UNJUDGED])[before.array])
 
 
 def test_rows_come_back_under_their_own_headings(study: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskmatch_med.errors import InputError
+from maskmatch_med.io.archives import is_zip, volumes_in
 from maskmatch_med.io.dicom import kinds, pixels
 from maskmatch_med.io.dicom.frames import Frame, SkippedError, read_frames
 from maskmatch_med.io.dicom.grid import Layout, lay_out
@@ -128,7 +129,7 @@ def find_series(path: Path) -> DicomFolder:
         same, _ = _headers(siblings)
         frames += [frame for frame in same if frame.origin.series == frames[0].origin.series]
     series, refused = _judged(frames, skipped)
-    notes = (*refused, *(_skip_note(kind, of_kind) for kind, of_kind in skipped.items()))
+    notes = (*refused, *(_skip_note(kind, of_kind) for kind, of_kind in skipped.items()), *_passed_over(path))
     segmentations = tuple(skipped.get(kinds.SEGMENTATION, ()))
     return DicomFolder(path, tuple(sorted(series, key=lambda one: one.name)), notes, segmentations)
 
@@ -168,6 +169,15 @@ def _skip_note(kind: str, files: Sequence[DicomFile]) -> str:
     if kind == kinds.SEGMENTATION:
         return f"{files[0]}{more} taken as labels, not as scans: {kind}"
     return f"{files[0]}{more} skipped: {kind}{_ADVICE.get(kind, ', which are no scans')}"
+
+
+def _passed_over(path: Path) -> list[str]:
+    """That an archive holds volumes beside its DICOM files."""
+    others = volumes_in(path) if path.is_file() and is_zip(path) else []
+    if not others:
+        return []
+    what = f"{others[0]} was" if len(others) == 1 else f"{others[0]} and {len(others) - 1} more were"
+    return [f"{what} not looked into, beside the DICOM files of {path.name}; unpack it and give the folder"]
 
 
 def _refuse_cut_off(frames: Sequence[Frame]) -> None:
