@@ -26,6 +26,8 @@ class Geometry:
     Args:
         shape: voxels along each array axis (X, Y, Z).
         affine: (4, 4) float64, voxel index to RAS+ world position in mm.
+        space: what the world is, as NIfTI's xform codes say it: 1 the scanner's, 2 another scan's, 3 Talairach's, 4
+            MNI's, 5 another template's. What is written on this grid says the same.
 
     Raises:
         InputError: the shape is not three positive numbers, or the affine is not a finite invertible (4, 4) matrix.
@@ -33,6 +35,7 @@ class Geometry:
 
     shape: Shape3
     affine: NDArray[np.float64]
+    space: int = 1
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -101,7 +104,7 @@ class Orientation:
         ornt = np.array([[axis, -1 if flip else 1] for axis, flip in zip(self.target_axis, self.flipped, strict=True)])
         shape = [self.source.shape[self.target_axis.index(axis)] for axis in range(3)]
         affine = self.source.affine @ inv_ornt_aff(ornt, self.source.shape)
-        return Geometry((shape[0], shape[1], shape[2]), affine)
+        return Geometry((shape[0], shape[1], shape[2]), affine, self.source.space)
 
     def apply(self, array: Array) -> Array:
         """Turn an array (..., X, Y, Z) of the source grid to the target grid; a view."""

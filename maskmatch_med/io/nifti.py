@@ -120,7 +120,7 @@ def axes(path: Path) -> tuple[int, ...]:
 
 
 def write_segmentation(path: Path, labels: Array, geometry: Geometry) -> None:
-    """Write a label map as NIfTI: uint8, the affine in sform and qform, the file whole or absent.
+    """Write a label map as NIfTI: uint8, affine and its code in sform and qform, the file whole or absent.
 
     The same labels give the same bytes: the gzip header carries no time and no name.
 
@@ -230,8 +230,8 @@ def _write(
             f"{path} would need {max(array.shape)} voxels along an axis, NIfTI holds {_LONGEST_AXIS}; cut it"
         )
     image = nib.Nifti1Image(array, geometry.affine)
-    image.set_sform(geometry.affine, code=1)
-    image.set_qform(geometry.affine, code=1)
+    image.set_sform(geometry.affine, code=geometry.space)
+    image.set_qform(geometry.affine, code=geometry.space)
     image.header.set_xyzt_units("mm")
     if scale is not None:
         image.header.set_slope_inter(*scale)
@@ -353,10 +353,12 @@ def _scale(raw: Any, path: Path) -> tuple[float, float]:
 
 def _geometry(image: _Stated, shape: tuple[int, int, int, int], path: Path) -> Geometry:
     affine = np.array(image.affine, dtype=np.float64)
+    space = 1
     if isinstance(image.header, nib.Nifti1Header):
         affine[:3] *= _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 7, 1.0)
+        space = int(image.header["sform_code"]) or int(image.header["qform_code"]) or 1
     try:
-        return Geometry(shape[:3], affine)
+        return Geometry(shape[:3], affine, space)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -33,7 +33,7 @@ def display_geometry(geometry: Geometry, factors: Shape3) -> Geometry:
     step = np.diag([*map(float, factors), 1.0])
     step[:3, 3] = [(factor - 1) / 2 for factor in factors]
     x, y, z = _sizes(geometry.shape, factors)
-    return Geometry((x, y, z), geometry.affine @ step)
+    return Geometry((x, y, z), geometry.affine @ step, geometry.space)
 
 
 def reduce_values(array: Array, factors: Shape3) -> Array:

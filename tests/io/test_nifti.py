@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import tempfile
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def test_the_affine_is_chosen_as_nibabel_chooses(tmp_path, code_s, code_q, expec
     spacing = {"s": (2, 2, 2), "q": (3, 3, 3), "pixdim": (4, 5, 6)}[expected]
     np.testing.assert_allclose(geometry.spacing_mm, spacing)
     np.testing.assert_allclose(geometry.affine, nib.load(tmp_path / "x.nii").affine)
+
+
+@pytest.mark.parametrize(("code_s", "code_q", "space"), [(4, 1, 4), (0, 2, 2), (0, 0, 1), (9, 3, 3), (9, 0, 1)])
+def test_a_segmentation_lies_in_the_space_of_its_scan(tmp_path, code_s, code_q, space):
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.uint8), AFFINE), tmp_path / "x.nii")
+    content = bytearray((tmp_path / "x.nii").read_bytes())
+    content[252:256] = struct.pack("<hh", code_q, code_s)
+    (tmp_path / "x.nii").write_bytes(content)
+    geometry = read_volume(tmp_path / "x.nii").geometry
+    assert (geometry.space, geometry.to_canonical().target.space) == (space, space)
+    write_segmentation(tmp_path / "label.nii.gz", np.zeros((3, 4, 5), np.uint8), geometry)
+    header = nib.load(tmp_path / "label.nii.gz").header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (space, space)
 
 
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
