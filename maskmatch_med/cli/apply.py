@@ -188,7 +188,7 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Folder of segmentations.")],
     references: Annotated[Path, typer.Argument(metavar="REF", help="Folder of labels, or a data set.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for CSV, JSON and figure.")] = None,
-    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
+    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm, of pictures in pixels.")] = 1.0,
     paper: Annotated[bool, typer.Option("--paper", help="Add distances in voxels as papers print them.")] = False,
     label_names: Annotated[
         str | None, typer.Option(help="Names of the structures 1, 2, …, where nothing declares them.")
@@ -214,7 +214,7 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The page; PATH/report.html by default.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Folder of labels, or a data set, to score against.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the scans, where they are not found.")] = None,
-    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
+    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm, of pictures in pixels.")] = 1.0,
 ) -> None:
     """Write one HTML page: data, learning curves, scores, volumes, cases, confidence, time."""
     from maskmatch_med import service

@@ -43,7 +43,7 @@ def bench(
         int, typer.Option(help="Score on the last N of label_order instead of test, to choose settings on.")
     ] = 0,
     scales: ScalesOption = None,
-    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 1.0,
+    nsd_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm, of pictures in pixels.")] = 1.0,
     shared_start: Annotated[
         bool, typer.Option(help="Train what recipes of a seed have in common, the first share on labels alone, once.")
     ] = False,

@@ -137,6 +137,16 @@ class Plan(_Frozen):
         return len(self.label_names)
 
     @property
+    def element(self) -> str:
+        """What its scans are made of, as people call it."""
+        return "voxels" if self.spatial_dims == 3 else "pixels"
+
+    @property
+    def length(self) -> str:
+        """The unit of its lengths: mm, or the pixels of pictures, which have no size and are counted as 1 mm."""
+        return "px" if self.spatial_dims == 2 and set(self.spacing_mm) == {1.0} else "mm"
+
+    @property
     def scaled_axes(self) -> tuple[bool, ...]:
         """Which axes another scale changes: all but thin through-plane ones.
 

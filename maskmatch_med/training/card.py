@@ -52,13 +52,13 @@ def model_card(name: str, plan: Plan, config: TrainConfig, metrics: dict[str, An
 **Research use only. Not a medical device.** Every segmentation needs a person's eyes.
 
 - Task: {plan.spatial_dims}D segmentation of {structures}
-- Input: {", ".join(plan.channel_names)}; resampled to {_joined(plan.spacing_mm, " × ")} mm
+- Input: {", ".join(plan.channel_names)}; resampled to {_joined(plan.spacing_mm, " × ")} {plan.length}
 - Made with: maskmatch-med {__version__}, method `{config.method}`, preset `{config.preset}`, seed {config.seed}
-- Network: U-Net, features {_joined(plan.network.features, "–")}, patch {_joined(plan.patch_vox, " × ")} voxels
+- Network: U-Net, features {_joined(plan.network.features, "–")}, patch {_joined(plan.patch_vox, " × ")} {plan.element}
 - Training: {metrics["iterations"]} iterations, {minutes:.1f} minutes, {device}{_ending(metrics)}{short}
 - Data: {data["labelled"]} labelled scans ({data["partial"]} of them in part), {data["unlabelled"]} without a label,
   {data["validation"]} held out for validation
-- Scans: median shape {_joined(plan.median_shape_vox, " × ")} voxels at that spacing{_scans(plan, metrics)}
+- Scans: median shape {_joined(plan.median_shape_vox, " × ")} {plan.element} at that spacing{_scans(plan, metrics)}
 - Intensities: {"; ".join(map(_intensities, plan.channel_names, plan.normalisation))}
 
 ## Accuracy
@@ -76,7 +76,7 @@ def _scans(plan: Plan, metrics: dict[str, Any]) -> str:
     """The structures' extent, and the least and greatest of the scans along each axis where the run recorded them."""
     extent = plan.foreground_extent_vox
     told = f"; labelled structures span {_joined(extent, ' × ')}" if extent else ""
-    for name, unit in (("spacing_mm", "mm"), ("shape_vox", "voxels")):
+    for name, unit in (("spacing_mm", plan.length), ("shape_vox", plan.element)):
         if found := metrics.get("scans", {}).get(name):
             least, greatest = (_joined(tuple(found[end]), " × ") for end in ("least", "greatest"))
             told += f"; {name.split('_', maxsplit=1)[0]} from {least} to {greatest} {unit}"

@@ -42,6 +42,19 @@ def test_the_card_states_spacing_shape_and_intensities():
     assert " from " not in text.split("Scans:")[1].splitlines()[0]
 
 
+def test_pictures_are_counted_in_pixels():
+    kernels, strides = ((3, 3),) * 3, ((1, 1), (2, 2), (2, 2))
+    network = PLAN.network.model_copy(update={"kernels": kernels, "strides": strides})
+    flat = {"spatial_dims": 2, "spacing_mm": (1.0, 1.0), "patch_vox": (32, 32), "median_shape_vox": (256, 320)}
+    plan = PLAN.model_copy(update={"network": network, "foreground_extent_vox": (20, 20), **flat})
+    counts = {"labelled": 4, "partial": 1, "unlabelled": 9, "validation": 0}
+    values = {"seconds": 60.0, "iterations": 7, "device": "cpu", "finished": True, "validation": None, "data": counts}
+    text = model_card("m", plan, TrainConfig(), values)
+    assert "resampled to 1 × 1 px" in text
+    assert "median shape 256 × 320 pixels" in text
+    assert not {"mm", "voxels"} & set(text.replace(";", " ").split())
+
+
 def test_the_card_states_the_ranges_that_a_run_recorded():
     ranges = {
         "spacing_mm": {"least": [0.5, 0.5, 1], "greatest": [0.9, 0.9, 5]},
