@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,17 @@ def test_keys_decide_on_the_scan_in_view(
     page = watch.page
     page.goto(f"{serve(tmp_path / 'studies').address}/review?study=tiny")
     _shown(page, first)
-    page.locator("canvas[aria-label='The scan']").click()
+    canvas = page.locator("canvas[aria-label='The scan']")
+    canvas.click()
+    page.keyboard.press(".")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.6 * box["height"], steps=3)
+    page.mouse.up()
+    assert re.search(r"ruler \d+\.\d mm", page.locator(".where").inner_text())
+    page.keyboard.press(".")
+    assert "ruler" not in page.locator(".where").inner_text()
     page.keyboard.press("s")
     _shown(page, second)
     page.keyboard.press("a")

@@ -10,6 +10,7 @@ export const TOOLS = [
   { tool: "rectangle", key: "r", name: "Rectangle", picture: draw('<rect x="4" y="6" width="16" height="12" rx="1" fill="currentColor" fill-opacity=".35"/>') },
   { tool: "ellipse", key: "o", name: "Ellipse", picture: draw('<ellipse cx="12" cy="12" rx="8.5" ry="6" fill="currentColor" fill-opacity=".35"/>') },
   { tool: "bucket", key: "k", name: "Bucket: fill what hangs together", picture: draw('<path d="m11 4 8 8-6.5 6.5a2 2 0 0 1-3 0L4.5 13.5a2 2 0 0 1 0-3L11 4ZM4 12h15M21 16c-1 1.5-1.5 2.3-1.5 3.2a1.5 1.5 0 0 0 3 0c0-.9-.5-1.7-1.5-3.2Z"/>') },
+  { tool: "ruler", key: ".", name: "Ruler: drag to measure", picture: draw('<path d="m3 16 13-13 5 5L8 21Z"/><path d="m7 12 2 2m1-5 3 3m0-6 2 2"/>') },
 ];
 export const ACTIONS = [
   { act: "undo", key: "u", shown: "Ctrl Z", name: "Undo", picture: draw('<path d="M8 5 4 9l4 4M4 9h9a6 6 0 0 1 0 12H9"/>') },

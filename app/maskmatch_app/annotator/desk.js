@@ -10,8 +10,8 @@ export class Desk {
   constructor(root) {
     this.find = (name) => root.querySelector(name);
     this.all = (name) => [...root.querySelectorAll(name)];
-    this.viewer = new Viewer(this.find("canvas"), () => this.tell());
-    this.turn = Promise.resolve();
+    this.viewer = new Viewer(this.find("canvas"), () => this.tell(), (length) => this.measured(length));
+    [this.turn, this.length] = [Promise.resolve(), null];
     this.wire();
   }
 
@@ -54,6 +54,19 @@ export class Desk {
     this.find(".side").textContent = this.viewer.isRadiological ? "Radiological" : "Neurological";
   }
 
+  // Take up the ruler, or put it away with what it has measured.
+  rule(on) {
+    this.measured(null);
+    this.viewer.wipe();
+    this.viewer.measure(on);
+  }
+
+  // The last length that was measured, in mm; it stands in the line below the picture.
+  measured(length) {
+    this.length = length;
+    this.tell();
+  }
+
   step(by) {
     const slices = this.viewer.slices();
     if (slices) this.viewer.goToSlice(slices.at + by);
@@ -76,7 +89,8 @@ export class Desk {
     const value = this.viewer.valueAt(voxel[0] + nx * (voxel[1] + ny * voxel[2]));
     const mm = this.viewer.mm(voxel).map((n) => n.toFixed(1).replace(/^-0\.0$/, "0.0"));
     const place = this.data.picture ? `pixel ${voxel[0]}, ${voxel[1]}` : `voxel ${voxel.join(", ")}   ${mm.join(", ")} mm`;
-    this.find(".where").textContent = `${place}   value ${Number(value.toPrecision(6))}`;
+    const ruler = this.length === null ? "" : `   ruler ${this.length.toFixed(1)} ${this.data.picture ? "px" : "mm"}`;
+    this.find(".where").textContent = `${place}   value ${Number(value.toPrecision(6))}${ruler}`;
   }
 
   key(event) {
@@ -107,6 +121,10 @@ export class Desk {
 
   // Where the desk stands: loading, ready or failed. Its tools can be used only when it is ready.
   stand(state) {
+    if (state === "loading") {
+      this.length = null;
+      this.viewer.wipe();
+    }
     this.find(".desk").dataset.state = state;
     for (const part of this.all(".bar, .rail, .line")) part.inert = state !== "ready";
   }
@@ -124,4 +142,11 @@ export class Desk {
     window.removeEventListener("keydown", this.outside, true);
     this.viewer.close();
   }
+}
+
+// Press a button that stays down, or release it; whether it is down now.
+export function toggle(button) {
+  const on = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(on));
+  return on;
 }

@@ -3,7 +3,7 @@
 import { ACTIONS, fillChips, fillRail, fillSheet, Inks, TOOLS } from "./bar.js";
 import { changeClasses, inClasses, takeClasses } from "./classes.js";
 import { Client } from "./client.js";
-import { Desk } from "./desk.js";
+import { Desk, toggle } from "./desk.js";
 import { Keeper } from "./keeper.js";
 import { Mask, Steps } from "./mask.js";
 import { Limits } from "./limits.js";
@@ -12,6 +12,7 @@ import { Pen } from "./pen.js";
 import { slab } from "./strokes.js";
 
 const EMPTY_ONES = "Complete an empty one before and one behind the structure as well, where there is one: no stroke, and it teaches what is background";
+const LOOKING = ["move", "ruler"]; // tools that do not paint
 const STATES = { saved: "Saved", saving: "Saving …", unsaved: "Kept in this browser", conflict: "Conflict" };
 
 export class Painter extends Desk {
@@ -125,13 +126,14 @@ export class Painter extends Desk {
 
   // Over a single plane the crosshair is in the way of painting.
   showTool() {
-    const tool = this.isPainting() ? this.tool : "move";
+    const tool = this.isPainting() || this.tool === "ruler" ? this.tool : "move";
     this.find(".stage").dataset.tool = tool;
     this.find(".tip").setAttribute("d", "");
     if (this.viewer.order) this.viewer.cross(tool === "move" || this.viewer.plane() === null);
   }
 
   take(tool) {
+    if ((tool === "ruler") !== (this.tool === "ruler")) this.rule(tool === "ruler");
     this.tool = tool;
     for (const button of this.all(".rail [data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
     this.showTool();
@@ -141,11 +143,11 @@ export class Painter extends Desk {
     if (label > this.data.names.length) return;
     this.label = label;
     for (const chip of this.all("[data-label]")) chip.setAttribute("aria-checked", String(Number(chip.dataset.label) === label));
-    if (["eraser", "background", "move"].includes(this.tool)) this.take("brush");
+    if (["eraser", "background", ...LOOKING].includes(this.tool)) this.take("brush");
   }
 
   isPainting() {
-    return this.tool !== "move" && this.viewer.view !== "solid" && Boolean(this.mask) && !this.busy && !this.keeper?.inConflict;
+    return !LOOKING.includes(this.tool) && this.viewer.view !== "solid" && Boolean(this.mask) && !this.busy && !this.keeper?.inConflict;
   }
 
   ink() {
@@ -400,10 +402,4 @@ export class Painter extends Desk {
     this.pen.close();
     super.close();
   }
-}
-
-function toggle(button) {
-  const on = button.getAttribute("aria-pressed") !== "true";
-  button.setAttribute("aria-pressed", String(on));
-  return on;
 }

@@ -1,5 +1,5 @@
 // The viewer of a page that only looks: a scan, one of its overlays, and keys that the page gives a meaning.
-import { Desk } from "./desk.js";
+import { Desk, toggle } from "./desk.js";
 
 const DIFFERENCE = { names: ["only in the new one", "only in the other"], colours: ["#56b4e9", "#d55e00"] };
 
@@ -7,6 +7,7 @@ export class Reader extends Desk {
   wire() {
     super.wire();
     this.find(".overlay").onchange = () => this.inTurn(() => this.overlay());
+    this.find(".ruler").onclick = ({ currentTarget }) => this.rule(toggle(currentTarget));
   }
 
   show(data) {
@@ -81,6 +82,7 @@ export class Reader extends Desk {
     // While a scan loads, the one before is in view: what is pressed then belongs to neither.
     const shown = this.find(".desk").dataset.state === "ready";
     if (word !== undefined) return event.repeat || !shown ? null : () => this.tellPage("pressed", word);
+    if (pressed === ".") return () => this.find(".ruler").click();
     return pressed === "o" ? () => this.hide() : pressed === "3" ? () => this.look("solid") : super.acts(pressed);
   }
 }

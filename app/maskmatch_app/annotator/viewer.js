@@ -1,6 +1,6 @@
 // The only file that knows NiiVue. It shows one scan with one overlay and one drawing, and speaks of places in voxels of
 // the file, so that what is read or painted here is what any other program finds at that index.
-import { Niivue } from "./niivue.js";
+import { DRAG_MODE, Niivue } from "./niivue.js";
 import { Order } from "./order.js";
 
 const VIEWS = { axial: "sliceTypeAxial", coronal: "sliceTypeCoronal", sagittal: "sliceTypeSagittal", multi: "sliceTypeMultiplanar", solid: "sliceTypeRender" };
@@ -12,10 +12,11 @@ const GAP = 4; // pixels between slices
 const SHARES = [0.45, 0.5, 0.55, 0.6, 0.65, 0.7]; // of the canvas for the axial slice beside the other two
 
 export class Viewer {
-  constructor(canvas, moved) {
+  constructor(canvas, moved, measured) {
     Object.assign(this, { canvas, view: "multi", isCrossed: true });
-    this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", fontColor: [1, 0.65, 0.1, 1], fontMinPx: 16, showAllOrientationMarkers: true, isRadiologicalConvention: false });
+    this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", fontColor: [1, 0.65, 0.1, 1], fontMinPx: 16, showAllOrientationMarkers: true, isRadiologicalConvention: false, rulerColor: [0.35, 0.85, 0.9, 0.9], rulerWidth: 2, measureLineColor: [0.35, 0.85, 0.9, 1], measureTextColor: [0.35, 0.85, 0.9, 1] });
     this.nv.onLocationChange = moved;
+    this.nv.onMeasurementCompleted = ({ distance }) => measured(distance);
     this.ready = this.nv.attachToCanvas(canvas);
     this.resized = new ResizeObserver(() => this.arrange());
     this.resized.observe(canvas);
@@ -114,7 +115,18 @@ export class Viewer {
   // A picture has no sides of a body: its first column is at the left, as other programs show it, and no letters stand around it.
   showAsPicture(on) {
     this.nv.opts.isOrientationTextVisible = !on;
+    this.nv.opts.showMeasureUnits = !on;
     this.nv.setRadiologicalConvention(on || Boolean(this.chosen));
+  }
+
+  // Let a drag measure a length instead of moving the crosshair. Each line stays on its slice until it is wiped.
+  measure(on) {
+    this.nv.setMouseEventConfig(on ? { leftButton: { primary: DRAG_MODE.measurement }, rightButton: DRAG_MODE.contrast } : undefined);
+    this.nv.setTouchEventConfig(on ? { singleTouch: DRAG_MODE.measurement, doubleTouch: DRAG_MODE.pan } : undefined);
+  }
+
+  wipe() {
+    if (this.isShown) this.nv.clearMeasurements();
   }
 
   // The voxel of the file under the crosshair.
