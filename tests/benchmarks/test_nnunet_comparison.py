@@ -64,6 +64,7 @@ def peer(tmp_path: Path) -> Peer:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for nnU-Net's interpreter is a shell script")
+@pytest.mark.proof
 def test_what_is_finished_is_not_done_again(tmp_path: Path, what: Comparison, peer: Peer, tiny_plan: None) -> None:
     root = tmp_path / "out"
     what.keep(root)

@@ -36,6 +36,7 @@ def _taken_in(folder: Path) -> Path:
     return root
 
 
+@pytest.mark.proof
 def test_enter_on_a_link_or_a_line_that_opens_marks_nothing(
     serve: Callable[..., Server], watch: Watch, root: Path
 ) -> None:

@@ -32,6 +32,7 @@ def copies(places, count):
     return folder
 
 
+@pytest.mark.proof
 def test_a_killed_prediction_has_a_row_for_each_segmentation_and_goes_on(run, places):
     scans, out = copies(places, 30), places.tmp / "out"
     command = ["predict", str(places.model), str(scans), "-o", str(out)]
