@@ -7,6 +7,7 @@ first, so that a change cut short is finished when the study is opened next.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
@@ -30,7 +31,7 @@ from maskmatch_med.study.draft import Draft
 from maskmatch_med.study.journal import Journal
 from maskmatch_med.study.lock import FolderLock
 from maskmatch_med.study.settings import check_label_names, names_to_labels
-from maskmatch_med.study.struck import REMOVED
+from maskmatch_med.study.struck import REMOVED, TOLD
 from maskmatch_med.study.versions import Authorship
 
 if TYPE_CHECKING:
@@ -141,31 +142,35 @@ def names_now(root: Path, label_names: Mapping[str, int]) -> dict[str, int]:
     return {renamed.get(name, name): value for name, value in label_names.items()}
 
 
-def follow_classes(study: Study, root: Path, case: str, label_names: Mapping[str, int], key: str) -> bool:
+def follow_classes(study: Study, root: Path, case: str, label_names: Mapping[str, int]) -> None:
     """Give the label and the draft of one scan, painted in the classes of once, the values that these have now.
 
     A new version where a value changes; voxels of classes that the study has no more become voxels that nobody has
-    judged, as those of its other scans did.
+    judged, as those of its other scans did. A version knows its classes itself, so that a label never follows twice.
 
     Args:
         study: an open study; it is locked.
         root: the folder with the scan's ``history`` and ``drafts``, laid out as a study's.
         case: the scan.
-        label_names: the classes that it was painted in.
-        key: of this occasion; what was done under the same key is not done again.
-
-    Returns:
-        Whether a value changed.
+        label_names: the classes that its draft was painted in.
     """
+    name = versions.latest_name(root, case)
+    change = _to_now(study, {} if name is None else versions.load_version(root, case, name).label_names)
+    if change.renumbers:
+        (root / "labelsTr" / f"{case}.nii.gz").unlink(missing_ok=True)  # it is made anew from the history
+        _renumber_label(root, case, change)
+    change = _to_now(study, label_names)
+    folder = root / "drafts" / case
+    if change.renumbers and folder.is_dir():
+        _renumber_draft(root, folder, change)
+
+
+def _to_now(study: Study, label_names: Mapping[str, int]) -> Relabelling:
+    """From the classes of once to those of now; the same change has the same name."""
     now = study.label_names
     values = {value: now.get(name, UNJUDGED) for name, value in names_now(study.root, label_names).items()}
-    change = Relabelling(id=key, label_names=now, colours={}, renamed={}, values=values, author="")
-    if change.renumbers:
-        _renumber_label(root, case, change)
-        folder = root / "drafts" / case
-        if folder.is_dir():
-            _renumber_draft(root, folder, change)
-    return change.renumbers
+    key = hashlib.sha256(json.dumps([sorted(label_names.items()), sorted(now.items())]).encode()).hexdigest()[:32]
+    return Relabelling(id=key, label_names=now, colours={}, renamed={}, values=values, author="")
 
 
 def _planned(study: Study, definitions: Sequence[LabelDefinition], author: str) -> Relabelling:
@@ -231,22 +236,27 @@ def _uses(study: Study, names: Sequence[str]) -> dict[str, list[str]]:
         painted = set(np.unique(draft.labels[draft.judged]).tolist())
         for value in painted & set(values):
             uses.setdefault(values[value], set()).add(draft.case)
-    for folder in sorted(study.root.glob(f"{REMOVED}/*/history/[!.]*")):
+    for folder in sorted(study.root.glob(f"{REMOVED}/*/")):
         with suppress(StudyError, InputError):  # what is damaged there cannot come back
-            painted_then = _classes_painted(folder.parents[1], folder.name)
-            for name in set(names_now(study.root, painted_then)) & set(names):
-                uses.setdefault(name, set()).add(f"{folder.name} (removed)")
+            for case, painted_then in _painted_aside(folder):
+                for name in set(names_now(study.root, painted_then)) & set(names):
+                    uses.setdefault(name, set()).add(f"{case} (removed)")
     return {name: sorted(scans) for name, scans in sorted(uses.items())}
 
 
-def _classes_painted(root: Path, case: str) -> dict[str, int]:
-    """The classes in the current label of a scan, under the names of then; none where it has no label."""
-    name = versions.latest_name(root, case)
-    if name is None:
-        return {}
-    version = versions.load_version(root, case, name)
-    painted = version.read().values
-    return {name: value for name, value in version.label_names.items() if value in painted}
+def _painted_aside(root: Path) -> Iterator[tuple[str, dict[str, int]]]:
+    """A scan that was taken out, and the classes in its current label and in its draft, under the names of then."""
+    for folder in sorted((root / "history").glob("[!.]*/")):
+        name = versions.latest_name(root, folder.name)
+        if name is not None:
+            version = versions.load_version(root, folder.name, name)
+            painted = version.read().values
+            yield folder.name, {name: value for name, value in version.label_names.items() if value in painted}
+    with suppress(OSError, ValueError):
+        then = json.loads((root / TOLD).read_text(encoding="utf-8")).get("label_names") or {}
+        for draft, _ in _drafts(root):
+            painted = np.unique(draft.labels[draft.judged]).tolist()
+            yield draft.case, {name: value for name, value in then.items() if value in painted}
 
 
 def _carry_out(study: Study, change: Relabelling) -> None:

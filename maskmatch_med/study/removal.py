@@ -137,9 +137,9 @@ def restore_scan(study: Study, folder: Path) -> Aside:
         if aside.name.casefold() in {name.casefold() for name in study.folder.names()}:
             raise StudyError(f"the study has a scan {aside.name} by now; remove that first")
         told = json.loads((aside.folder / TOLD).read_text(encoding="utf-8"))
-        then = _classes_then(aside, told)
-        if follow_classes(study, aside.folder, aside.name, then, f"since {aside.stand_in}"):
-            (aside.folder / "labelsTr" / f"{aside.name}.nii.gz").unlink(missing_ok=True)  # made anew from the history
+        follow_classes(study, aside.folder, aside.name, _classes_then(aside, told))
+        write_text(aside.folder / TOLD, json.dumps({**told, "label_names": study.label_names}, indent=1) + "\n")
+        follow_classes(study, study.root, aside.name, {})  # the label of one that was cut short on its way back
         # The images last: without them it is no scan of the study, whatever a crash leaves behind.
         files = [path for path in sorted(aside.folder.rglob("*")) if path.is_file() and path.name != TOLD]
         for path in sorted(files, key=lambda path: path.relative_to(aside.folder).parts[0] == "imagesTr"):

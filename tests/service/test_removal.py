@@ -241,6 +241,35 @@ def test_the_label_of_a_scan_that_comes_back_follows_the_classes(study: Path) ->
     np.testing.assert_array_equal(last.array, np.array([*range(len(names)), UNJUDGED])[before.array])
 
 
+@pytest.mark.parametrize("cut", ["first", "images"])
+def test_a_return_that_was_cut_short_follows_the_classes_of_the_next_try(
+    study: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    opened = Study.open(study)
+    names = sorted((name for name, value in opened.label_names.items() if value), key=opened.label_names.__getitem__)
+    before = opened.case(LABELLED).read_label()
+    assert before is not None
+    kept = [LabelDefinition(name, was=name) for name in names]
+    aside = service.remove_scan(study, LABELLED)
+    service.define_labels(study, kept[::-1])
+    move = shutil.move
+
+    def stop(source: Path, target: Path) -> None:
+        if cut == "first" or "imagesTr" in Path(source).parts:
+            raise OSError("cut short")
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("maskmatch_med.study.removal.shutil.move", stop)
+        with pytest.raises(OSError, match="cut short"):
+            service.restore_scan(study, aside)
+    service.define_labels(study, kept)
+    service.restore_scan(study, aside)
+    back = Study.open(study).case(LABELLED).read_label()
+    assert back is not None
+    np.testing.assert_array_equal(back.array, before.array)
+
+
 def test_rows_come_back_under_their_own_headings(study: Path) -> None:
     summary = study / "predictions/m/summary.csv"
     row = next(one for one in csv.DictReader(summary.read_text().splitlines()) if one["case"] == OPEN)

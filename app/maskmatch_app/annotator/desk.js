@@ -43,6 +43,7 @@ export class Desk {
     this.find(".desk").toggleAttribute("data-picture", this.data.picture);
     this.viewer.showAsPicture(this.data.picture);
     this.viewer.look(view);
+    this.viewer.measure(Boolean(this.isRuling) && view !== "solid"); // there a drag turns
     for (const door of this.all("[data-view]")) door.setAttribute("aria-pressed", String(door.dataset.view === view));
     this.find(".slice").disabled = this.viewer.plane() === null;
     this.tell();
@@ -56,9 +57,10 @@ export class Desk {
 
   // Take up the ruler, or put it away with what it has measured.
   rule(on) {
+    this.isRuling = on;
     this.measured(null);
     this.viewer.wipe();
-    this.viewer.measure(on);
+    this.viewer.measure(on && this.viewer.view !== "solid");
   }
 
   // The last length that was measured, in mm; it stands in the line below the picture.
@@ -121,7 +123,7 @@ export class Desk {
 
   // Where the desk stands: loading, ready or failed. Its tools can be used only when it is ready.
   stand(state) {
-    if (state === "loading") {
+    if (state === "loading" || state === "ready") {
       this.length = null;
       this.viewer.wipe();
     }

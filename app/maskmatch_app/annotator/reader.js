@@ -82,7 +82,7 @@ export class Reader extends Desk {
     // While a scan loads, the one before is in view: what is pressed then belongs to neither.
     const shown = this.find(".desk").dataset.state === "ready";
     if (word !== undefined) return event.repeat || !shown ? null : () => this.tellPage("pressed", word);
-    if (pressed === ".") return () => this.find(".ruler").click();
+    if (pressed === ".") return event.repeat || !shown ? null : () => this.find(".ruler").click();
     return pressed === "o" ? () => this.hide() : pressed === "3" ? () => this.look("solid") : super.acts(pressed);
   }
 }

@@ -16,7 +16,10 @@ export class Viewer {
     Object.assign(this, { canvas, view: "multi", isCrossed: true });
     this.nv = new Niivue({ backColor: [0.03, 0.04, 0.05, 1], crosshairColor: [0.94, 0.7, 0.16, 0.9], dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", fontColor: [1, 0.65, 0.1, 1], fontMinPx: 16, showAllOrientationMarkers: true, isRadiologicalConvention: false, rulerColor: [0.35, 0.85, 0.9, 0.9], rulerWidth: 2, measureLineColor: [0.35, 0.85, 0.9, 1], measureTextColor: [0.35, 0.85, 0.9, 1] });
     this.nv.onLocationChange = moved;
-    this.nv.onMeasurementCompleted = ({ distance }) => measured(distance);
+    this.nv.onMeasurementCompleted = ({ distance }) => {
+      if (distance > 0) measured(distance);
+      else this.nv.document.completedMeasurements.pop(); // a click
+    };
     this.ready = this.nv.attachToCanvas(canvas);
     this.resized = new ResizeObserver(() => this.arrange());
     this.resized.observe(canvas);
@@ -122,7 +125,6 @@ export class Viewer {
   // Let a drag measure a length instead of moving the crosshair. Each line stays on its slice until it is wiped.
   measure(on) {
     this.nv.setMouseEventConfig(on ? { leftButton: { primary: DRAG_MODE.measurement }, rightButton: DRAG_MODE.contrast } : undefined);
-    this.nv.setTouchEventConfig(on ? { singleTouch: DRAG_MODE.measurement, doubleTouch: DRAG_MODE.pan } : undefined);
   }
 
   wipe() {
