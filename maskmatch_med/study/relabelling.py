@@ -238,9 +238,9 @@ def _uses(study: Study, names: Sequence[str]) -> dict[str, list[str]]:
             uses.setdefault(values[value], set()).add(draft.case)
     for folder in sorted(study.root.glob(f"{REMOVED}/*/")):
         with suppress(StudyError, InputError):  # what is damaged there cannot come back
-            for case, painted_then in _painted_aside(folder):
+            for scan, painted_then in _painted_aside(folder):
                 for name in set(names_now(study.root, painted_then)) & set(names):
-                    uses.setdefault(name, set()).add(f"{case} (removed)")
+                    uses.setdefault(name, set()).add(f"{scan} (removed)")
     return {name: sorted(scans) for name, scans in sorted(uses.items())}
 
 

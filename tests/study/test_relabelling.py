@@ -22,6 +22,7 @@ from maskmatch_med.study import (
     import_scans,
     relabelling,
 )
+from maskmatch_med.study.removal import remove_scan
 from maskmatch_med.volume import Geometry, Volume
 
 SHAPE = (5, 4, 3)
@@ -130,6 +131,14 @@ def test_a_class_that_nobody_painted_is_removed_without_a_question(study):
     define_labels(study, [*keep("liver", "tumor", "vessel"), LabelDefinition("cyst")])
     define_labels(study, keep("liver", "tumor", "vessel"))
     assert "cyst" not in study.label_names
+
+
+def test_what_is_painted_on_a_removed_scan_counts_as_used(study):
+    paint(study, "z", 2)
+    remove_scan(study, "z")
+    with pytest.raises(LabelsInUseError) as asked:
+        define_labels(study, keep("tumor", "vessel"))
+    assert "z (removed)" in asked.value.scans["liver"]
 
 
 @pytest.mark.parametrize("step", ["_renumber_label", "_renumber_draft", "_follow_in_plan", "unlink"])
