@@ -240,12 +240,12 @@ def test_compiled_fills_up_windows_until_they_do_not_fit(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch, "compile", compiled)
     engine: Engine = CompiledEngine(Convolution(3))
     one, three = torch.randn(1, 1, 8, 8, 8), torch.randn(3, 1, 8, 8, 8)
-    assert torch.allclose(engine(one), Convolution(3)(one), atol=1e-6)
+    assert torch.allclose(engine(one), Convolution(3)(one), atol=1e-5)
     assert engine(three).shape == (3, 3, 8, 8, 8)
     assert seen == [2, 2, 2]
     holds[0] = 1
-    assert torch.allclose(engine(one), Convolution(3)(one), atol=1e-6)
-    assert torch.allclose(engine(three), Convolution(3)(three), atol=1e-6)
+    assert torch.allclose(engine(one), Convolution(3)(one), atol=1e-5)
+    assert torch.allclose(engine(three), Convolution(3)(three), atol=1e-5)
     assert seen[3:] == [2, 1, 1, 1, 1]
     holds[0] = 0
     with pytest.raises(torch.OutOfMemoryError):
