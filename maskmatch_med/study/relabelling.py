@@ -142,27 +142,35 @@ def names_now(root: Path, label_names: Mapping[str, int]) -> dict[str, int]:
     return {renamed.get(name, name): value for name, value in label_names.items()}
 
 
-def follow_classes(study: Study, root: Path, case: str, label_names: Mapping[str, int]) -> None:
-    """Give the label and the draft of one scan, painted in the classes of once, the values that these have now.
+def follow_label(study: Study, case: str) -> None:
+    """Give the label of a scan that was away, while the classes changed, the values that these have now.
 
     A new version where a value changes; voxels of classes that the study has no more become voxels that nobody has
-    judged, as those of its other scans did. A version knows its classes itself, so that a label never follows twice.
+    judged, as those of its other scans did. A version knows its classes itself, so that none follows twice.
 
     Args:
         study: an open study; it is locked.
-        root: the folder with the scan's ``history`` and ``drafts``, laid out as a study's.
+        case: the scan; its ``history`` is there already.
+    """
+    name = versions.latest_name(study.root, case)
+    change = None if name is None else _to_now(study, versions.load_version(study.root, case, name).label_names)
+    if change is not None and change.renumbers:
+        (study.root / "labelsTr" / f"{case}.nii.gz").unlink(missing_ok=True)  # it is made anew from the history
+        _renumber_label(study.root, case, change)
+
+
+def follow_draft(study: Study, aside: Path, case: str, label_names: Mapping[str, int]) -> None:
+    """The same for what is painted on it, before it is back among the drafts that every change of classes takes along.
+
+    Args:
+        study: an open study; it is locked.
+        aside: the folder that holds the scan, laid out as a study's.
         case: the scan.
         label_names: the classes that its draft was painted in.
     """
-    name = versions.latest_name(root, case)
-    change = _to_now(study, {} if name is None else versions.load_version(root, case, name).label_names)
-    if change.renumbers:
-        (root / "labelsTr" / f"{case}.nii.gz").unlink(missing_ok=True)  # it is made anew from the history
-        _renumber_label(root, case, change)
-    change = _to_now(study, label_names)
-    folder = root / "drafts" / case
+    change, folder = _to_now(study, label_names), aside / "drafts" / case
     if change.renumbers and folder.is_dir():
-        _renumber_draft(root, folder, change)
+        _renumber_draft(aside, folder, change)
 
 
 def _to_now(study: Study, label_names: Mapping[str, int]) -> Relabelling:

@@ -22,7 +22,7 @@ from typing import Any
 
 from maskmatch_med.errors import StudyError
 from maskmatch_med.io.atomic import PART_SUFFIX, write_bytes, write_text
-from maskmatch_med.study.relabelling import follow_classes
+from maskmatch_med.study.relabelling import follow_draft, follow_label
 from maskmatch_med.study.struck import REMOVED, TOLD, mentions, renamed, stand_in
 from maskmatch_med.study.study import Study
 
@@ -95,8 +95,7 @@ def remove_scan(study: Study, name: str, author: str = "") -> Removed:
         told |= {"stand_in": gone.stand_in}
         kept = {path.relative_to(study.root).as_posix(): lines for path, lines in rows.items()}
         heads = {path.relative_to(study.root).as_posix(): _text(path).splitlines()[0] for path in rows}
-        content = {**told, "label_names": study.label_names, "heads": heads, "rows": kept}
-        write_text(gone.folder / TOLD, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        _tell(gone.folder, {**told, "label_names": study.label_names, "heads": heads, "rows": kept})
         for path, lines in rows.items():
             _without_rows(path, lines)
         _strike_records(study.root, {name: gone.stand_in})
@@ -121,7 +120,7 @@ def restore_scan(study: Study, folder: Path) -> Aside:
 
     Its rows come back into the tables that are still there, and its name into what trainings and exports have noted;
     pages and pictures that were made anew meanwhile stay. Where the classes have changed, its label and draft follow
-    (:func:`~maskmatch_med.study.relabelling.follow_classes`). ``folder`` goes, so that it names the scan no longer than
+    (:mod:`maskmatch_med.study.relabelling`). ``folder`` goes, so that it names the scan no longer than
     the study does.
 
     Returns:
@@ -137,16 +136,14 @@ def restore_scan(study: Study, folder: Path) -> Aside:
         if aside.name.casefold() in {name.casefold() for name in study.folder.names()}:
             raise StudyError(f"the study has a scan {aside.name} by now; remove that first")
         told = json.loads((aside.folder / TOLD).read_text(encoding="utf-8"))
-        follow_classes(study, aside.folder, aside.name, _classes_then(aside, told))
-        write_text(aside.folder / TOLD, json.dumps({**told, "label_names": study.label_names}, indent=1) + "\n")
-        follow_classes(study, study.root, aside.name, {})  # the label of one that was cut short on its way back
+        follow_draft(study, aside.folder, aside.name, _classes_then(aside, told))
+        _tell(aside.folder, {**told, "label_names": study.label_names})
         # The images last: without them it is no scan of the study, whatever a crash leaves behind.
         files = [path for path in sorted(aside.folder.rglob("*")) if path.is_file() and path.name != TOLD]
-        for path in sorted(files, key=lambda path: path.relative_to(aside.folder).parts[0] == "imagesTr"):
-            target = study.root / path.relative_to(aside.folder)
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(path, target)
+        images = [path for path in files if path.relative_to(aside.folder).parts[0] == "imagesTr"]
+        _move_back(study, aside, [path for path in files if path not in images])
+        follow_label(study, aside.name)
+        _move_back(study, aside, images)
         for table, lines in (told.get("rows") or {}).items():
             head = (told.get("heads") or {}).get(table)
             if head is not None and (study.root / table).is_file():
@@ -154,6 +151,18 @@ def restore_scan(study: Study, folder: Path) -> Aside:
         _strike_records(study.root, {aside.stand_in: aside.name})
         shutil.rmtree(aside.folder)
     return aside
+
+
+def _move_back(study: Study, aside: Aside, files: list[Path]) -> None:
+    for path in files:
+        target = study.root / path.relative_to(aside.folder)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, target)
+
+
+def _tell(folder: Path, told: Mapping[str, Any]) -> None:
+    write_text(folder / TOLD, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def _classes_then(aside: Aside, told: Mapping[str, Any]) -> dict[str, int]:
