@@ -120,6 +120,7 @@ def make_plan(fingerprint: Fingerprint, *, budget: Budget = "cpu", preset: Prese
         median_shape_vox=tuple(max(1, round(n)) for n in median.tolist()),
         foreground_extent_vox=_extent(fingerprint, spacing),
         piece_mm=round(float(np.median(fingerprint.pieces_mm)), 2) if fingerprint.pieces_mm else 0.0,
+        pictures=fingerprint.pictures,
         training_memory_gib=round(training_memory_gib(network, patch, channels, batch), 2),
         seconds_per_iteration=round(seconds_per_iteration(flops, budget), 4),
     )

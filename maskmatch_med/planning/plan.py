@@ -102,6 +102,8 @@ class Plan(_Frozen):
     """Median bounding box of the labelled structures at ``spacing_mm``; empty where nothing is labelled."""
     piece_mm: float = Field(default=0.0, ge=0)
     """Median diameter of a connected piece of a structure, that of a ball or disc of its size; 0 unknown."""
+    pictures: bool = False
+    """Whether it was made for pictures, whose pixels have no size and are counted as 1 mm."""
     training_memory_gib: float = Field(default=0.0, ge=0)
     seconds_per_iteration: float = Field(default=0.0, ge=0)
 
@@ -143,8 +145,8 @@ class Plan(_Frozen):
 
     @property
     def length(self) -> str:
-        """The unit of its lengths: mm, or the pixels of pictures, which have no size and are counted as 1 mm."""
-        return "px" if self.spatial_dims == 2 and set(self.spacing_mm) == {1.0} else "mm"
+        """The unit of its lengths."""
+        return "px" if self.pictures else "mm"
 
     @property
     def scaled_axes(self) -> tuple[bool, ...]:

@@ -45,7 +45,13 @@ def test_the_card_states_spacing_shape_and_intensities():
 def test_pictures_are_counted_in_pixels():
     kernels, strides = ((3, 3),) * 3, ((1, 1), (2, 2), (2, 2))
     network = PLAN.network.model_copy(update={"kernels": kernels, "strides": strides})
-    flat = {"spatial_dims": 2, "spacing_mm": (1.0, 1.0), "patch_vox": (32, 32), "median_shape_vox": (256, 320)}
+    flat = {
+        "spatial_dims": 2,
+        "pictures": True,
+        "spacing_mm": (1.0, 1.0),
+        "patch_vox": (32, 32),
+        "median_shape_vox": (256, 320),
+    }
     plan = PLAN.model_copy(update={"network": network, "foreground_extent_vox": (20, 20), **flat})
     counts = {"labelled": 4, "partial": 1, "unlabelled": 9, "validation": 0}
     values = {"seconds": 60.0, "iterations": 7, "device": "cpu", "finished": True, "validation": None, "data": counts}
