@@ -254,6 +254,12 @@ def test_impossible_values_are_refused_from_file_and_override(name: str, tmp_pat
         Plan.load(path)
 
 
+def test_pixels_are_the_unit_of_pictures_alone() -> None:
+    assert dict(describe(make_plan(PICTURES)))["Target spacing"].endswith(" px")
+    slices = study_of((256, 320, 1), (1.0, 1.0, 1.0))
+    assert dict(describe(make_plan(slices)))["Target spacing"].endswith(" mm")
+
+
 def test_description_names_what_matters() -> None:
     rows = dict(describe(make_plan(ANISOTROPIC_CT)))
     assert rows["Channels"] == "CT: CT, clipped to -50 … 180, mean 60, std 30"
